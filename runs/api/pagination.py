@@ -1,0 +1,82 @@
+"""Pages of the run list, by offset or by cursor. Neither counts: the next page is known from one row more."""
+
+import base64
+import binascii
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import QueryDict
+
+from runs.api.exceptions import Errors, Unprocessable
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+MAX_OFFSET = 2**31 - 1
+WHOLE_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
+PAGE_PARAMETERS = ("limit", "offset", "cursor")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a request asks for: `cursor` is None for a page by offset, empty for the first page by cursor."""
+
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+    cursor: str | None = None
+
+    @classmethod
+    def from_query(cls, query: QueryDict) -> "Page":
+        """Raises Unprocessable for a number that is none or out of bounds, and for offset together with cursor."""
+        errors: Errors = {}
+        limit = _number(query.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
+        offset = _number(query.get("offset", "0"), 0, MAX_OFFSET)
+        if limit is None:
+            errors["limit"] = [f"must be between 1 and {MAX_LIMIT}"]
+        if offset is None:
+            errors["offset"] = ["must be non-negative"]
+        if "cursor" in query and "offset" in query:
+            errors["cursor"] = ["cannot be combined with offset"]
+        if errors or limit is None or offset is None:
+            raise Unprocessable(errors)
+        return cls(limit, offset, query.get("cursor"))
+
+    def of(self, runs: Any) -> dict[str, Any]:
+        """One page of the run queryset, as the API answers it. One query."""
+        ordered = runs.newest_first()
+        if self.cursor is not None:
+            found = ordered.after(*_decode(self.cursor)) if self.cursor else ordered
+            rows = list(found.slice_from(0, self.limit + 1).for_list())
+            rest = _encode(rows[self.limit - 1]) if len(rows) > self.limit else None
+            return {"data": rows[: self.limit], "pagination": {"limit": self.limit, "next_cursor": rest}}
+        rows = list(ordered.slice_from(self.offset, self.limit + 1).for_list())
+        following = self.offset + self.limit if len(rows) > self.limit else None
+        block = {"limit": self.limit, "offset": self.offset, "next_offset": following}
+        return {"data": rows[: self.limit], "pagination": block}
+
+
+def _number(text: str, minimum: int, maximum: int) -> int | None:
+    """The number in `text`; None where it is none or out of bounds. int() would take " 5 ", "1_000" and "٣"."""
+    if not WHOLE_NUMBER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if minimum <= number <= maximum else None
+
+
+def _encode(row: dict[str, Any]) -> str:
+    place = f"{row['started_at'].astimezone(UTC).isoformat()} {row['run_id']}"
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        started_at, run_id = place.split(" ")
+        moment = datetime.fromisoformat(started_at)
+        if moment.utcoffset() is None:
+            raise ValueError("a cursor's time has an offset")
+        return moment.astimezone(UTC), uuid.UUID(run_id)
+    except (ValueError, OverflowError, binascii.Error) as error:
+        raise Unprocessable({"cursor": ["is not one that this API gave"]}) from error

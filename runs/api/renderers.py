@@ -1,0 +1,40 @@
+"""How answers are written: JSON by orjson, and the same in DRF's browsable API."""
+
+from typing import Any
+
+import orjson
+from rest_framework import renderers
+
+
+class JSONRenderer(renderers.BaseRenderer):
+    """JSON with UUIDs as text and times in UTC ending in `Z`."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+    render_style = "text"
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        if data is None:
+            return b""
+        options = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+        if (renderer_context or {}).get("indent"):
+            options |= orjson.OPT_INDENT_2
+        return orjson.dumps(data, default=_plain, option=options)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return dict(value)
+    if isinstance(value, list):
+        return list(value)
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
+    """DRF's own, with readable JSON."""
+
+    def get_content(self, renderer: Any, data: Any, accepted_media_type: str, renderer_context: Any) -> Any:
+        return super().get_content(renderer, data, accepted_media_type, {**renderer_context, "indent": 2})

@@ -1,0 +1,79 @@
+"""What the OpenAPI document says beyond what the serializers say."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
+from rest_framework import serializers as fields
+
+from runs.api import serializers
+from runs.api.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET
+from runs.datasets import KEY
+from runs.filters import SEARCH_LENGTH, VALUES_PER_FILTER
+from runs.models import TunixRun
+
+
+def _several(name: str, description: str, items: dict[str, Any]) -> OpenApiParameter:
+    kind = {"type": "array", "items": items, "maxItems": VALUES_PER_FILTER}
+    return OpenApiParameter(name, kind, description=description, explode=True, style="form")
+
+
+def _any_of(values: list[str]) -> dict[str, Any]:
+    one = "|".join(values)
+    return {"type": "string", "pattern": f"^(({one})(,({one}))*)?$"}
+
+
+NO_NUL = {"type": "string", "pattern": "^[^\\x00]*$"}
+LIST_PARAMETERS = [
+    OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
+    OpenApiParameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
+    OpenApiParameter("cursor", str, description="For deep reading: empty at first, then `next_cursor`. Not with offset."),
+    _several("status", "One or more statuses.", _any_of(TunixRun.Status.values)),
+    _several("mode", "One or more modes.", _any_of(TunixRun.Mode.values)),
+    _several("dataset_key", "One or more dataset keys.", NO_NUL),
+    _several("model_id", "One or more models; a comma belongs to the model.", NO_NUL),
+    _several("tag", "Runs that have one of these tags.", NO_NUL),
+    OpenApiParameter("started_after", str, description="A date or a time in ISO 8601, UTC where it has no offset."),
+    OpenApiParameter("started_before", str, description="The same; a date includes its whole day."),
+    OpenApiParameter(
+        "q",
+        {**NO_NUL, "maxLength": SEARCH_LENGTH},
+        description="Words to be found in dataset, model, message, or at the head of the run's ID.",
+    ),
+]
+RUN_ID_PARAMETER = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
+KEY_PARAMETER = OpenApiParameter("key", {"type": "string", "pattern": f"^{KEY.pattern}$"}, OpenApiParameter.PATH)
+
+
+def page_schema() -> Any:
+    block = inline_serializer(
+        "Pagination",
+        {
+            "limit": fields.IntegerField(),
+            "offset": fields.IntegerField(required=False),
+            "next_offset": fields.IntegerField(required=False, allow_null=True),
+            "next_cursor": fields.CharField(required=False, allow_null=True),
+        },
+    )
+    return inline_serializer("RunPage", {"data": serializers.RunListItemSerializer(many=True), "pagination": block})
+
+
+def _errors(*codes: int) -> dict[int, OpenApiResponse]:
+    known = {
+        400: OpenApiResponse(serializers.ErrorSerializer, "The request cannot be read."),
+        404: OpenApiResponse(serializers.ErrorSerializer, "Not found."),
+        409: OpenApiResponse(serializers.ErrorSerializer, "Its files cannot be read."),
+        413: OpenApiResponse(serializers.ErrorSerializer, "The body is too large."),
+        415: OpenApiResponse(serializers.ErrorSerializer, "The body is of another media type."),
+        422: OpenApiResponse(serializers.UnprocessableSerializer, "A value is not acceptable."),
+        503: OpenApiResponse(serializers.ErrorSerializer, "The database cannot be used."),
+    }
+    return {code: known[code] for code in codes}
+
+
+class Answers:
+    """The error answers that kinds of calls have in common."""
+
+    QUERY = _errors(422, 503)
+    ONE = _errors(404, 422, 503)
+    BODY = _errors(400, 413, 415, 422)
+    DATASET = _errors(404, 409, 422)

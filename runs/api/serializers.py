@@ -1,0 +1,162 @@
+"""What the API takes and gives."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from runs import datasets, validation
+from runs.api.fields import Boolean, Number, Text
+from runs.limits import KEY_LENGTH, NOTES_LENGTH, OUTPUT_DIR_LENGTH, TRAINING
+from runs.models import TunixRun
+from runs.querysets import LIST_FIELDS
+from runs.services import LaunchRequest
+
+
+UNKNOWN = "is not a known field"
+
+
+class StrictSerializer(serializers.Serializer):
+    """A field that is not known is an error that names it: a typed `dryrun: false` must not silently dry-run."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = [str(name) for name in data if name not in self.fields]
+            if unknown:
+                raise serializers.ValidationError({name: [UNKNOWN] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class LaunchSerializer(StrictSerializer):
+    """A request to train."""
+
+    dataset_key = Text(max_length=KEY_LENGTH, validators=[validation.dataset_key], initial="arithmetic-v1")
+    model_id = Text(max_length=KEY_LENGTH, initial="tunix-rt/tiny-qwen3")
+    dry_run = Boolean(default=True, initial=True)
+    learning_rate = Number(TRAINING["learning_rate"], default=TRAINING["learning_rate"].default)
+    num_epochs = Number(TRAINING["num_epochs"], default=TRAINING["num_epochs"].default)
+    batch_size = Number(TRAINING["batch_size"], default=TRAINING["batch_size"].default)
+    max_seq_length = Number(TRAINING["max_seq_length"], default=TRAINING["max_seq_length"].default)
+    timeout_seconds = Number(
+        TRAINING["timeout_seconds"],
+        required=False,
+        initial=settings.DEFAULT_TIMEOUT_SECONDS,
+        help_text="Default: 24 hours, or what the server is set to.",
+    )
+    output_dir = Text(
+        required=False,
+        max_length=OUTPUT_DIR_LENGTH,
+        validators=[validation.output_dir],
+        initial="./output",
+        help_text="Inside the run's own directory. Default: ./output/tunix_run_<first 8 of run_id>.",
+    )
+
+    def to_request(self, owner: Any) -> LaunchRequest:
+        given = {"timeout_seconds": settings.DEFAULT_TIMEOUT_SECONDS} | self.validated_data
+        return LaunchRequest(
+            dataset_key=given["dataset_key"],
+            model_id=given["model_id"],
+            output_dir=given.get("output_dir", ""),
+            dry_run=given["dry_run"],
+            config={name: given[name] for name in TRAINING},
+            owner=owner,
+        )
+
+
+class RunSerializer(serializers.ModelSerializer):
+    """A run, whole."""
+
+    tags: serializers.Field = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
+    owner: serializers.Field = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
+
+    class Meta:
+        model = TunixRun
+        fields = (
+            "run_id",
+            "status",
+            "mode",
+            "dataset_key",
+            "model_id",
+            "output_dir",
+            "exit_code",
+            "stdout",
+            "stderr",
+            "duration_seconds",
+            "started_at",
+            "completed_at",
+            "message",
+            "created_at",
+            "config",
+            "tags",
+            "notes",
+            "owner",
+        )
+        read_only_fields = fields
+
+
+class RunListItemSerializer(serializers.ModelSerializer):
+    """A run in a list. Describes what `TunixRun.objects.for_list()` answers; nothing is serialized by it."""
+
+    class Meta:
+        model = TunixRun
+        fields = LIST_FIELDS
+        read_only_fields = LIST_FIELDS
+
+
+class AnnotateSerializer(StrictSerializer):
+    """What may be changed in a run: its tags and notes."""
+
+    tags = serializers.ListField(child=Text(), required=False, validators=[validation.tags])
+    notes = Text(required=False, allow_blank=True, max_length=NOTES_LENGTH)
+
+    def validate_tags(self, values: list[str]) -> list[str]:
+        return list(dict.fromkeys(values))
+
+
+class UploadSerializer(serializers.Serializer):
+    """A dataset as a form sends it."""
+
+    dataset_name = serializers.CharField()
+    dataset_version = serializers.CharField(initial="v1")
+    file = serializers.FileField(help_text="JSON Lines: one row per line.", allow_empty_file=True)
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "object"}})
+class StatsField(serializers.DictField):
+    pass
+
+
+@extend_schema_serializer(component_name="Dataset")
+class DatasetSerializer(serializers.Serializer):
+    """A dataset's manifest."""
+
+    dataset_key = serializers.CharField()
+    dataset_name = serializers.CharField()
+    dataset_version = serializers.CharField()
+    dataset_schema_version = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    format = serializers.ChoiceField(list(datasets.FORMATS))
+    row_count = serializers.IntegerField()
+    bytes = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    stats = StatsField()
+
+
+class DatasetListSerializer(serializers.Serializer):
+    data = DatasetSerializer(many=True)
+
+
+class TunixStatusSerializer(serializers.Serializer):
+    available = serializers.BooleanField()
+    version = serializers.CharField(allow_null=True)
+    runtime_required = serializers.BooleanField()
+    message = serializers.CharField()
+
+
+class ErrorSerializer(serializers.Serializer):
+    detail = serializers.CharField(help_text="One sentence.")
+
+
+class UnprocessableSerializer(ErrorSerializer):
+    errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))

@@ -1,0 +1,121 @@
+"""One FilterSet, for the API and for the pages. A value that no run can have is an error, not an empty list."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, time
+from typing import Any
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.dateparse import parse_date, parse_datetime
+
+from runs import validation
+from runs.limits import KEY_LENGTH, TAG_LENGTH
+from runs.models import TunixRun
+
+VALUES_PER_FILTER = 50
+SEARCH_LENGTH = 200
+
+
+class SeveralWidget(forms.TextInput):
+    """Reads `?status=a,b` and `?status=a&status=b` alike. `separator` is None where values may contain commas."""
+
+    def __init__(self, separator: str | None = ",", **options: Any):
+        super().__init__(**options)
+        self.separator = separator
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        given: list[str] = data.getlist(name) if hasattr(data, "getlist") else data.get(name) or []
+        parts: Iterable[str] = given
+        if self.separator:
+            parts = (part.strip() for value in given for part in value.split(self.separator))
+        return list(dict.fromkeys(part for part in parts if part))
+
+    def format_value(self, value: Any) -> Any:
+        return (self.separator or ",").join(value) if isinstance(value, list) else value
+
+
+class SeveralField(forms.Field):
+    """A list of values, each one of `allowed` where that is given."""
+
+    def __init__(self, *, allowed: list[str] | None = None, max_length: int = KEY_LENGTH, **options: Any):
+        super().__init__(**options)
+        self.allowed, self.max_length = allowed, max_length
+
+    def validate(self, value: list[str]) -> None:
+        super().validate(value)
+        if len(value) > VALUES_PER_FILTER:
+            raise ValidationError(f"must have at most {VALUES_PER_FILTER} values")
+        for each in value:
+            validation.no_nul(each)
+            if self.allowed and each not in self.allowed:
+                raise ValidationError(f"unknown value {each[:40]!r}; allowed: {', '.join(self.allowed)}")
+            if len(each) > self.max_length:
+                raise ValidationError(f"a value has at most {self.max_length} characters")
+
+
+class SeveralFilter(django_filters.Filter):
+    field_class = SeveralField
+
+    def __init__(self, *args: Any, separator: str | None = ",", **options: Any):
+        super().__init__(*args, widget=SeveralWidget(separator), lookup_expr="in", **options)
+
+
+class MomentField(forms.CharField):
+    """An ISO 8601 date or time. Without an offset it is UTC; a date means its beginning, or its end for `before`."""
+
+    def __init__(self, *, end_of_day: bool = False, **options: Any):
+        super().__init__(**options)
+        self.end_of_day = end_of_day
+
+    def clean(self, value: Any) -> datetime | None:
+        text = super().clean(value)
+        if not text:
+            return None
+        try:
+            moment = self._date(text) or parse_datetime(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, AttributeError, OverflowError) as error:
+            raise ValidationError("must be a date or time such as 2025-12-22 or 2025-12-22T14:30:00Z") from error
+
+    def _date(self, text: str) -> datetime | None:
+        day = parse_date(text) if len(text) == len("2025-12-22") else None
+        return datetime.combine(day, time.max if self.end_of_day else time.min) if day else None
+
+
+class MomentFilter(django_filters.Filter):
+    field_class = MomentField
+
+
+class SearchField(forms.CharField):
+    default_validators = [validation.no_nul]
+
+
+class SearchFilter(django_filters.Filter):
+    field_class = SearchField
+
+
+class RunFilter(django_filters.FilterSet):
+    status = SeveralFilter(label="Status", allowed=list(TunixRun.Status.values))
+    dataset_key = SeveralFilter(label="Dataset")
+    mode = SeveralFilter(label="Mode", allowed=list(TunixRun.Mode.values))
+    model_id = SeveralFilter(label="Model", separator=None)
+    tag = SeveralFilter(label="Tag", method="by_tag", max_length=TAG_LENGTH)
+    started_after = MomentFilter(label="Started on or after", field_name="started_at", lookup_expr="gte")
+    started_before = MomentFilter(
+        label="Started on or before", field_name="started_at", lookup_expr="lte", end_of_day=True
+    )
+    q = SearchFilter(label="Search", method="by_text", max_length=SEARCH_LENGTH)
+
+    class Meta:
+        model = TunixRun
+        fields: tuple[str, ...] = ()
+
+    def by_tag(self, runs: Any, name: str, value: list[str]) -> Any:
+        return runs.tagged(value) if value else runs
+
+    def by_text(self, runs: Any, name: str, value: str) -> Any:
+        return runs.matching(value)
+
+
+FILTER_NAMES = tuple(RunFilter.base_filters)

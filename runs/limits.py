@@ -1,0 +1,41 @@
+"""What a launch request may say: each training setting's default and bounds, once, for the API, the form and the docs."""
+
+from dataclasses import dataclass
+
+KEY_LENGTH = 256
+OUTPUT_DIR_LENGTH = 512
+NOTES_LENGTH = 20_000
+TAG_LENGTH = 64
+TAGS_PER_RUN = 20
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A number's bounds, both inclusive unless `above` is set: then it must be greater than `minimum`."""
+
+    default: float | None
+    minimum: float
+    maximum: float
+    above: bool = False
+    whole: bool = True
+
+    @property
+    def sentence(self) -> str:
+        if self.above:
+            return f"must be greater than {self.minimum:,g} and at most {self.maximum:,g}"
+        return f"must be between {self.minimum:,} and {self.maximum:,}"
+
+    @property
+    def hint(self) -> str:
+        """The bounds, as short as a form shows them."""
+        return f"up to {self.maximum:,g}" if self.above else f"{self.minimum:,}–{self.maximum:,}"
+
+
+TRAINING = {
+    "learning_rate": Limit(2e-5, 0, 1, above=True, whole=False),
+    "num_epochs": Limit(3, 1, 100),
+    "batch_size": Limit(8, 1, 512),
+    "max_seq_length": Limit(2048, 128, 32_768),
+    "timeout_seconds": Limit(None, 1, 30 * DAY),
+}

@@ -1,0 +1,52 @@
+"""Results that the database did not take, kept on disk until it does.
+
+One JSON file per run in `<home>/unrecorded`. Written whole or not at all, read back in the order of their runs.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.core import serializers
+
+from runs.models import TunixRun
+
+log = logging.getLogger(__name__)
+
+
+def keep(run: TunixRun) -> None:
+    """Write `run` to disk. Raises OSError when the disk refuses as well."""
+    directory = Path(settings.UNRECORDED_DIR)
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / f"{run.run_id}.json"
+    partial = target.with_suffix(".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(serializers.serialize("json", [run]))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(target)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def waiting() -> list[Path]:
+    """The kept files, oldest first."""
+    try:
+        return sorted(Path(settings.UNRECORDED_DIR).glob("*.json"), key=lambda path: path.stat().st_mtime)
+    except FileNotFoundError:  # one was recorded by another process while this one looked
+        return waiting()
+
+
+def read(path: Path) -> Iterator[TunixRun]:
+    """The run in a kept file; nothing, and a line in the log, where it cannot be read."""
+    try:
+        for restored in serializers.deserialize("json", path.read_text(encoding="utf-8")):
+            yield restored.object
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, serializers.base.DeserializationError) as error:
+        log.error("%s cannot be read and stays where it is: %s", path, error)

@@ -1,0 +1,42 @@
+"""Errors that no view answers: JSON below /api/, a page elsewhere. None of them needs the database."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+TITLES = {
+    400: "That request cannot be read",
+    403: "Not allowed",
+    404: "Nothing is here",
+    500: "Something broke here",
+    503: "Not just now",
+}
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/") or request.path_info in ("/healthz", "/readyz")
+
+
+def error_response(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+    if wants_json(request):
+        return JsonResponse({"detail": detail}, status=status)
+    return render(request, "error.html", {"title": TITLES[status], "detail": detail}, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return error_response(request, 400, "The request is malformed and was not acted upon.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return error_response(request, 403, "You may not do this here.")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return error_response(request, 404, "There is no such page.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return error_response(request, 500, "The error is in the server's log; what was asked for may not have happened.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return error_response(request, 403, "This form has expired. Go back, reload the page and send it again.")

@@ -1,0 +1,83 @@
+"""What every request passes through, besides Django's own middleware. Each decides one thing."""
+
+import logging
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
+
+from tunix_rt.errors import error_response
+
+log = logging.getLogger("runs.http")
+GetResponse = Callable[[HttpRequest], HttpResponse]
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+OPEN_MODE_USER = "local"
+
+
+def api_without_trailing_slash(get_response: GetResponse) -> GetResponse:
+    """`/api/tunix/runs/` is `/api/tunix/runs`: both answer, neither redirects."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
+            request.path_info = request.path_info[:-1]
+        return get_response(request)
+
+    return middleware
+
+
+def same_origin_writes(get_response: GetResponse) -> GetResponse:
+    """Refuse a write that a browser sends from another site; programs send neither header and pass.
+
+    Django's CSRF token covers the forms of pages. This covers the API too, where no login (open mode) means no token.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.method not in SAFE_METHODS and not _same_origin(request):
+            return error_response(request, 403, "A page of another site may not change anything here.")
+        return get_response(request)
+
+    return middleware
+
+
+def _same_origin(request: HttpRequest) -> bool:
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none") or request.headers.get("Origin", "") in settings.CSRF_TRUSTED_ORIGINS
+    origin = request.headers.get("Origin")
+    return origin is None or origin in settings.CSRF_TRUSTED_ORIGINS or urlsplit(origin).netloc == request.get_host()
+
+
+def database_away(get_response: GetResponse) -> GetResponse:
+    """503 and a sentence, instead of a 500, where a request cannot do without the database."""
+
+    class Middleware:
+        def __call__(self, request: HttpRequest) -> HttpResponse:
+            return get_response(request)
+
+        def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+            if not isinstance(error, (OperationalError, InterfaceError)):
+                return None
+            log.error("database cannot be used at %s: %s", request.path, error)
+            return error_response(request, 503, "The database cannot be used at the moment. Try again shortly.")
+
+    return Middleware()
+
+
+def open_mode_user(get_response: GetResponse) -> GetResponse:
+    """In open mode whoever reaches loopback is the user `local`, so that the admin works without a login."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.user = SimpleLazyObject(_local_user)  # type: ignore[assignment]
+        return get_response(request)
+
+    return middleware
+
+
+def _local_user():
+    users = get_user_model()._default_manager
+    user, _ = users.get_or_create(username=OPEN_MODE_USER, defaults={"is_staff": True, "is_superuser": True})
+    return user
