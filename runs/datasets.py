@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import IO, Any
 import orjson
 from django.conf import settings
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 log = logging.getLogger(__name__)
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}", re.ASCII)
@@ -93,6 +95,10 @@ class Dataset:
     @property
     def data_path(self) -> Path:
         return _directory(self.key) / "data.jsonl"
+
+    @property
+    def created_at(self) -> datetime | None:
+        return parse_datetime(str(self.manifest.get("created_at")))
 
     @property
     def format_name(self) -> str:

@@ -7,11 +7,13 @@ from typing import Any
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import F
 from django.utils.dateparse import parse_date, parse_datetime
 
 from runs import validation
 from runs.limits import KEY_LENGTH, TAG_LENGTH
 from runs.models import TunixRun
+from runs.querysets import NEWEST_FIRST
 
 VALUES_PER_FILTER = 50
 SEARCH_LENGTH = 200
@@ -49,7 +51,7 @@ class SeveralField(forms.Field):
         for each in value:
             validation.no_nul(each)
             if self.allowed and each not in self.allowed:
-                raise ValidationError(f"unknown value {each[:40]!r}; allowed: {', '.join(self.allowed)}")
+                raise ValidationError(f"must be among {', '.join(self.allowed)}, not {each[:40]!r}")
             if len(each) > self.max_length:
                 raise ValidationError(f"a value has at most {self.max_length} characters")
 
@@ -119,3 +121,58 @@ class RunFilter(django_filters.FilterSet):
 
 
 FILTER_NAMES = tuple(RunFilter.base_filters)
+
+SORTS: dict[str, tuple[Any, ...]] = {
+    "-started": NEWEST_FIRST,
+    "started": ("started_at", "run_id"),
+    "-duration": (F("duration_seconds").desc(nulls_last=True), "-run_id"),
+    "duration": (F("duration_seconds").asc(nulls_last=True), "run_id"),
+}
+
+
+# The heads that sort: label, style, and the orders that pressing them goes through.
+SORTABLE = (
+    ("Started At", "c-when", ("-started", "started")),
+    ("Duration", "c-long num", ("-duration", "duration")),
+)
+
+
+class RunTableFilter(RunFilter):
+    """The same for the pages, where a table can also be sorted by its heads."""
+
+    sort = django_filters.ChoiceFilter(choices=[(name, name) for name in SORTS], method="leave")
+
+    def leave(self, runs: Any, name: str, value: str) -> Any:
+        return runs
+
+    @property
+    def chosen_sort(self) -> str:
+        return self.form.cleaned_data.get("sort") or "-started" if self.is_valid() else "-started"
+
+    def sorted(self) -> Any:
+        return self.qs.order_by(*SORTS[self.chosen_sort])
+
+    def heads(self) -> list[dict[str, Any]]:
+        """The sortable heads, each with its present order and the one that pressing it gives."""
+        names = {"-": "descending", "": "ascending"}
+        return [
+            {
+                "label": label,
+                "css": css,
+                "order": names["-" if self.chosen_sort.startswith("-") else ""] if self.chosen_sort in orders else None,
+                "next": orders[1] if self.chosen_sort == orders[0] else orders[0],
+            }
+            for label, css, orders in SORTABLE
+        ]
+
+    @property
+    def statuses(self) -> list[str]:
+        return self.form.cleaned_data.get("status") or [] if self.is_valid() else []
+
+    def in_use(self) -> list[tuple[str, str]]:
+        """Name and wording of each filter that narrows the list."""
+        return [
+            (name, f"{self.filters[name].label}: {', '.join(self.data.getlist(name))}")
+            for name in FILTER_NAMES
+            if self.data.get(name)
+        ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-INSTALL_HINT = "`make tunix` installs it"
+INSTALL_HINT = "install it with `make tunix`"
 # Importing tunix loads JAX, 3.8 s; its metadata says the version in 0.05 s.
 ASK_VERSION = "import importlib.metadata as m; print(m.version('google-tunix'))"
 ASK_SECONDS = 10

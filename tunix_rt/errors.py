@@ -19,6 +19,8 @@ def wants_json(request: HttpRequest) -> bool:
 def error_response(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     if wants_json(request):
         return JsonResponse({"detail": detail}, status=status)
+    if request.headers.get("HX-Request"):  # the page's script shows the sentence where the request came from
+        return HttpResponse(detail, status=status, content_type="text/plain; charset=utf-8")
     return render(request, "error.html", {"title": TITLES[status], "detail": detail}, status=status)
 
 

@@ -1,0 +1,125 @@
+"""The pages' forms. Their rules are those of the API: limits.py and validation.py."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from runs import datasets, validation
+from runs.limits import KEY_LENGTH, NOTES_LENGTH, OUTPUT_DIR_LENGTH, TRAINING
+from runs.models import TunixRun
+from runs.services import LaunchRequest
+
+LABELS = {
+    "learning_rate": "Learning rate",
+    "num_epochs": "Epochs",
+    "batch_size": "Batch size",
+    "max_seq_length": "Max length",
+    "timeout_seconds": "Stop after",
+}
+DEFAULT_MODEL = "tunix-rt/tiny-qwen3"
+
+
+class AccessibleForm(forms.Form):
+    """Marks a field with an error for screen readers and for the style sheet."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, label_suffix="", **options)
+        if self.is_bound:
+            for name in self.errors:
+                if name in self.fields:
+                    self.fields[name].widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"error-{name}"}
+
+
+def as_typed(value: float | None) -> str | None:
+    """2e-5, not 2e-05."""
+    return None if value is None else f"{value:g}".replace("e-0", "e-")
+
+
+def _training_field(name: str) -> forms.Field:
+    limit = TRAINING[name]
+
+    def check(value: float) -> None:
+        if not limit.minimum <= value <= limit.maximum or (limit.above and value == limit.minimum):
+            raise ValidationError(limit.sentence)
+
+    kind = forms.IntegerField if limit.whole else forms.FloatField
+    widget = forms.TextInput(attrs={"inputmode": "numeric" if limit.whole else "decimal", "autocomplete": "off"})
+    field = kind(
+        label=LABELS[name], initial=as_typed(limit.default), required=limit.default is not None, validators=[check], widget=widget
+    )
+    field.limit = limit  # type: ignore[attr-defined]
+    return field
+
+
+class LaunchForm(AccessibleForm):
+    dataset_key = forms.CharField(label="Dataset", max_length=KEY_LENGTH, validators=[validation.dataset_key])
+    model_id = forms.CharField(label="Model", max_length=KEY_LENGTH, initial=DEFAULT_MODEL)
+    learning_rate = _training_field("learning_rate")
+    num_epochs = _training_field("num_epochs")
+    batch_size = _training_field("batch_size")
+    max_seq_length = _training_field("max_seq_length")
+    timeout_seconds = _training_field("timeout_seconds")
+    output_dir = forms.CharField(
+        label="Output directory", max_length=OUTPUT_DIR_LENGTH, required=False, validators=[validation.output_dir]
+    )
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        choices = [(each.key, each) for each in datasets.list_all()]
+        wanted = self["dataset_key"].value()
+        if wanted and wanted not in dict(choices):
+            choices.insert(0, (wanted, None))
+        self.datasets = choices
+        self.fields["model_id"].widget.attrs |= {"list": "models", "spellcheck": "false", "autocomplete": "off"}
+        self.fields["timeout_seconds"].widget.attrs["placeholder"] = str(settings.DEFAULT_TIMEOUT_SECONDS)
+        self.fields["output_dir"].widget.attrs["placeholder"] = "./output/tunix_run_…"
+
+    @classmethod
+    def repeating(cls, run: TunixRun) -> "LaunchForm":
+        """The form, filled with what `run` was launched with."""
+        config = {name: as_typed(run.config.get(name)) for name in TRAINING}
+        return cls(initial={"dataset_key": run.dataset_key, "model_id": run.model_id, **config})
+
+    def numbers(self) -> list[forms.BoundField]:
+        return [self[name] for name in TRAINING if name != "timeout_seconds"]
+
+    def to_request(self, owner: Any) -> LaunchRequest:
+        given = self.cleaned_data
+        config = {name: given[name] for name in TRAINING}
+        config["timeout_seconds"] = config["timeout_seconds"] or settings.DEFAULT_TIMEOUT_SECONDS
+        return LaunchRequest(
+            dataset_key=given["dataset_key"],
+            model_id=given["model_id"],
+            output_dir=given["output_dir"],
+            config=config,
+            owner=owner,
+        )
+
+
+class TagsField(forms.CharField):
+    """Tags with commas between them, as a list without repeats."""
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        tags = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+        validation.tags(tags)
+        return tags
+
+
+class AnnotateForm(AccessibleForm):
+    tags = TagsField(required=False)
+    notes = forms.CharField(
+        required=False, max_length=NOTES_LENGTH, strip=False, widget=forms.Textarea(attrs={"rows": 6})
+    )
+
+    @classmethod
+    def of(cls, run: TunixRun) -> "AnnotateForm":
+        return cls(initial={"notes": run.notes, "tags": ", ".join(tag.name for tag in run.tags.all())})  # type: ignore[attr-defined]
+
+
+class UploadForm(AccessibleForm):
+    dataset_name = forms.CharField(label="Name", max_length=KEY_LENGTH)
+    dataset_version = forms.CharField(label="Version", max_length=KEY_LENGTH, initial="v1")
+    file = forms.FileField(label="File of rows", widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson"}))

@@ -1,0 +1,136 @@
+"""How values look on a page: durations, times, sizes, numbers, statuses. The rules are in docs/development.md."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from runs.models import TunixRun
+
+register = template.Library()
+MISSING = mark_safe('<span class="none" aria-label="none">–</span>')
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    return format_html(
+        '<svg class="icon {}" aria-hidden="true"><use href="{}#i-{}"/></svg>', css, static("runs/sprite.svg"), name
+    )
+
+
+@register.simple_tag
+def status(value: str, size: str = "") -> SafeString:
+    """A status as shape, word and colour: never one of them alone."""
+    return format_html(
+        '<span class="status {}" data-status="{}">{}{}</span>', size, value, icon(value), TunixRun.Status(value).label
+    )
+
+
+@register.filter
+def duration(seconds: float | None) -> str | SafeString:
+    """Two units at most: `0.4 ms`, `0.04 s`, `24 s`, `4 min 12 s`, `2 h 14 min`, `3 d 4 h`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    for large, small, names in ((DAY, HOUR, "d h"), (HOUR, MINUTE, "h min"), (MINUTE, 1, "min s")):
+        if whole >= large:
+            name, rest = names.split()
+            return f"{whole // large} {name}" + (f" {whole % large // small} {rest}" if whole % large // small else "")
+    return f"{whole} s"
+
+
+@register.filter
+def elapsed(run: TunixRun) -> str | SafeString:
+    """How long the run took or, while it goes on, has taken."""
+    if run.status == TunixRun.Status.RUNNING:
+        seconds = (timezone.now() - run.started_at).total_seconds()
+        return format_html(
+            '<span class="tick" data-since="{}">{}</span>', run.started_at.isoformat(), duration(max(seconds, 0))
+        )
+    return duration(run.duration_seconds)
+
+
+@register.filter
+def when(moment: datetime | None) -> SafeString:
+    """A time relative to now, the exact one behind it. The page's script keeps it true and shows it in local time."""
+    if moment is None:
+        return MISSING
+    exact = f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, relative(moment))
+
+
+def relative(moment: datetime, now: datetime | None = None) -> str:
+    now = now or timezone.now()
+    seconds = (now - moment).total_seconds()
+    if seconds < MINUTE:
+        return "just now"
+    if seconds < HOUR:
+        return f"{int(seconds // MINUTE)} min ago"
+    if seconds < DAY:
+        return f"{int(seconds // HOUR)} h ago"
+    if seconds < 2 * DAY:
+        return "yesterday"
+    return f"{moment.day} {moment:%b}" if moment.year == now.year else f"{moment.day} {moment:%b %Y}"
+
+
+@register.filter
+def size(count: int | None) -> str | SafeString:
+    """Bytes as `31.2 KB`, `4.9 GB`; a KB is 1,024 bytes."""
+    if count is None:
+        return MISSING
+    amount = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if amount < 1024:
+            return f"{int(amount):,} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:,.1f} TB"
+
+
+@register.filter
+def number(value: Any) -> str | SafeString:
+    """`7,473`; a small fraction as it is typed: `2e-5`."""
+    if value is None or value == "":
+        return MISSING
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = f"{value:.4g}"
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else text
+
+
+@register.filter
+def front_cut(path: str, length: int = 28) -> str:
+    """The end of a long path: `…/step-48000`."""
+    return path if len(path) <= length or not path.startswith(("/", "./", "~")) else "…/" + path.rsplit("/", 1)[-1]
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@register.simple_tag(takes_context=True)
+def address(context: Any, without: str = "", **changes: Any) -> str:
+    """This page's address with some of its query changed; None removes. Changing a filter goes back to page 1."""
+    query = context["request"].GET.copy()
+    if "page" not in changes:
+        query.pop("page", None)
+    query.pop(without, None)
+    for name, value in changes.items():
+        if value in (None, ""):
+            query.pop(name, None)
+        else:
+            query[name] = value
+    for name in [name for name, values in query.lists() if not any(values)]:
+        del query[name]
+    return f"{context['request'].path}?{query.urlencode()}" if query else context["request"].path

@@ -1,0 +1,141 @@
+// What the pages need beyond HTML and htmx. Every page reads and works without it.
+(() => {
+  const root = document.documentElement;
+  const schemes = ["system", "light", "dark"];
+  const stored = () => { try { return localStorage.getItem("scheme") || "system"; } catch { return "system"; } };
+  const apply = (scheme) => { if (scheme === "system") delete root.dataset.theme; else root.dataset.theme = scheme; };
+  apply(stored()); // in <head>, before the first paint
+
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  // --- times: local, and true while one looks -------------------------------------------------------------------------
+
+  const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "long" });
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+  const day = (date, now) =>
+    new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", ...(date.getFullYear() !== now.getFullYear() && { year: "numeric" }) }).format(date);
+  const relative = (date, now) => {
+    const seconds = (now - date) / 1000;
+    if (seconds < 60) return "just now";
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+    if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+    return seconds < 172800 ? "yesterday" : day(date, now);
+  };
+  const duration = (seconds) => {
+    const whole = Math.max(0, Math.round(seconds));
+    for (const [large, small, name, rest] of [[86400, 3600, "d", "h"], [3600, 60, "h", "min"], [60, 1, "min", "s"]]) {
+      const remainder = Math.floor((whole % large) / small);
+      if (whole >= large) return `${Math.floor(whole / large)} ${name}` + (remainder ? ` ${remainder} ${rest}` : "");
+    }
+    return `${whole} s`;
+  };
+  const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+  const tick = () => {
+    const now = new Date();
+    for (const time of all("time[datetime]")) {
+      const date = new Date(time.dateTime);
+      if (time.title) time.title = exact.format(date);
+      say(time, "clock" in time.dataset ? clock.format(date) : relative(date, now));
+    }
+    for (const span of all("[data-since]")) say(span, duration((now - new Date(span.dataset.since)) / 1000));
+  };
+  setInterval(tick, 1000);
+
+  // --- errors of htmx, in words, where they happened -------------------------------------------------------------------
+
+  const errorPlace = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const place = at.querySelector(":scope [data-errors]");
+      if (place) return place;
+    }
+    return null;
+  };
+  const sayError = (event, text) => {
+    const place = errorPlace(event.detail.elt);
+    if (place) { place.textContent = text; place.hidden = false; }
+  };
+  const plain = (xhr) => (xhr.getResponseHeader("Content-Type") || "").startsWith("text/plain") && xhr.responseText;
+  addEventListener("htmx:responseError", (event) => {
+    const { xhr } = event.detail;
+    sayError(event, plain(xhr) || `The server answered ${xhr.status} ${xhr.statusText}. Nothing was changed on this page; try again.`);
+  });
+  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+    addEventListener(name, (event) => sayError(event, "The server cannot be reached. Nothing was changed on this page; try again."));
+  }
+  addEventListener("htmx:afterRequest", (event) => {
+    if (!event.detail.successful) return;
+    const place = errorPlace(event.detail.elt);
+    if (place) place.hidden = true;
+  });
+  // An address says what is filtered, not what is not.
+  addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.verb !== "get") return;
+    const { parameters } = event.detail;
+    for (const name of [...new Set([...parameters.keys()])]) {
+      const values = parameters.getAll(name).filter(Boolean);
+      parameters.delete(name);
+      for (const value of values) parameters.append(name, value);
+    }
+  });
+
+  // --- a row opens in place: htmx fetches, this opens and closes --------------------------------------------------------
+
+  const closeRow = (button) => {
+    button.setAttribute("aria-expanded", "false");
+    button.querySelector("[data-row-verb]").textContent = "View";
+    document.getElementById(button.getAttribute("aria-controls")).hidden = true;
+  };
+  addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-row]");
+    if (!button) return;
+    if (button.getAttribute("aria-expanded") === "true") {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      closeRow(button);
+      return;
+    }
+    button.setAttribute("aria-expanded", "true");
+    button.querySelector("[data-row-verb]").textContent = "Close";
+    document.getElementById(button.getAttribute("aria-controls")).hidden = false;
+  }, true);
+  for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+    addEventListener(name, (event) => { if (event.detail.elt.matches?.("[data-row]")) closeRow(event.detail.elt); });
+  }
+
+  // --- small things -----------------------------------------------------------------------------------------------------
+
+  const prepare = (within) => {
+    tick();
+    for (const button of all("[data-copy]", within)) {
+      if (!navigator.clipboard) continue;
+      button.hidden = false;
+      button.onclick = async () => {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.title = "Copied";
+        setTimeout(() => (button.title = "Copy"), 1500);
+      };
+    }
+    for (const button of all("[data-theme-toggle]", within)) {
+      const name = (scheme) => { button.title = "Colour scheme: " + scheme; button.setAttribute("aria-label", button.title); };
+      button.hidden = false;
+      name(stored());
+      button.onclick = () => {
+        const next = schemes[(schemes.indexOf(stored()) + 1) % schemes.length];
+        try { localStorage.setItem("scheme", next); } catch { /* a private window keeps nothing */ }
+        apply(next);
+        name(next);
+      };
+    }
+  };
+  addEventListener("DOMContentLoaded", () => prepare(document));
+  addEventListener("htmx:afterSwap", (event) => prepare(event.detail.target));
+
+  // A menu closes on Escape and on a click elsewhere; "/" goes to the search.
+  addEventListener("click", (event) => { for (const menu of all(".menu[open]")) if (!menu.contains(event.target)) menu.open = false; });
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") for (const menu of all(".menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
+    if (event.target.closest("input, select, textarea") || event.metaKey || event.ctrlKey || event.altKey) return;
+    const search = document.querySelector("input[type=search]");
+    if (event.key === "/" && search) { event.preventDefault(); search.focus(); }
+  });
+})();
