@@ -1,0 +1,209 @@
+"""Every page in a browser: launched from, filtered, annotated, deleted, read by axe, narrow and wide, without script."""
+
+from datetime import timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from runs import services
+from runs.models import TunixRun
+from runs.tests.helpers import create_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_dry_run_is_launched_in_place(site, dataset):
+    site.goto(site.base)
+    site.get_by_label("Learning rate").fill("1e-4")
+    site.get_by_role("button", name="Dry run").click()
+    expect(site.get_by_text("Dry run passed in")).to_be_visible()
+    run = TunixRun.objects.get()
+    assert (run.status, run.config["learning_rate"]) == ("completed", 1e-4)
+    site.get_by_role("link", name=run.short_id).click()
+    expect(site.get_by_role("heading", level=1)).to_contain_text("tunix-rt/tiny-qwen3 on arithmetic-v1")
+
+
+def test_launch_form_says_what_is_wrong_and_keeps_what_was_typed(site, dataset):
+    site.goto(site.base)
+    site.get_by_label("Epochs").fill("101")
+    site.get_by_role("button", name="Dry run").click()
+    expect(site.get_by_text("must be between 1 and 100")).to_be_visible()
+    expect(site.get_by_label("Epochs")).to_have_value("101")
+    assert not TunixRun.objects.exists()
+
+
+def test_repeat_fills_the_form(site, dataset):
+    run = create_run(dataset_key="arithmetic-v1", model_id="google/gemma-2b-it", config={"batch_size": 16, "learning_rate": 3e-5})
+    site.goto(f"{site.base}/runs/{run.run_id}/")
+    site.get_by_role("link", name="Repeat…").first.click()
+    expect(site.get_by_label("Model")).to_have_value("google/gemma-2b-it")
+    expect(site.get_by_label("Batch size")).to_have_value("16")
+    expect(site.get_by_label("Learning rate")).to_have_value("3e-5")
+
+
+def test_history_filters_live_in_the_address(site):
+    wanted = create_run(status="failed", dataset_key="gsm8k-v1")
+    create_run(status="completed", dataset_key="gsm8k-v1")
+    create_run(status="failed", dataset_key="other-v1")
+    site.goto(f"{site.base}/runs/")
+    body = site.locator("#results tbody tr:not(.run-detail)")
+    expect(body).to_have_count(3)
+    site.get_by_role("link", name="Failed").click()
+    expect(body).to_have_count(2)
+    site.get_by_label("Dataset").select_option("gsm8k-v1")
+    expect(body).to_have_count(1)
+    expect(body).to_contain_text(wanted.short_id)
+    assert "status=failed" in site.url and "dataset_key=gsm8k-v1" in site.url and "q=" not in site.url
+    site.reload()
+    expect(body).to_have_count(1)
+    site.go_back()
+    expect(body).to_have_count(2)
+
+
+def test_history_pages_and_sorts(site):
+    now = timezone.now()
+    for number in range(25):
+        create_run(started_at=now - timedelta(minutes=number), duration_seconds=float(number))
+    site.goto(f"{site.base}/runs/")
+    body = site.locator("#results tbody tr:not(.run-detail)")
+    expect(body).to_have_count(20)
+    site.get_by_role("link", name="Older").click()
+    expect(body).to_have_count(5)
+    assert "page=2" in site.url
+    site.get_by_role("link", name="Duration").click()
+    expect(body.first).to_contain_text("24 s")
+    expect(site.get_by_role("columnheader", name="Duration")).to_have_attribute("aria-sort", "descending")
+
+
+def test_notes_and_tags_are_edited_in_place(site):
+    run = create_run()
+    site.goto(f"{site.base}/runs/{run.run_id}/")
+    site.locator("#notes summary").click()
+    site.get_by_label("Notes").fill("Baseline <b>one</b>")
+    site.get_by_label("Tags").fill("baseline, sweep-lr, baseline")
+    site.get_by_role("button", name="Save").click()
+    expect(site.locator("#notes .prose")).to_have_text("Baseline <b>one</b>")
+    expect(site.locator("#notes .tag")).to_have_text(["baseline", "sweep-lr"])
+
+
+def test_delete_says_what_happens_and_can_be_undone(site):
+    run = create_run()
+    site.goto(f"{site.base}/runs/{run.run_id}/")
+    site.get_by_role("link", name="Delete…").click()
+    expect(site.get_by_text("stays in the trash for 7 days")).to_be_visible()
+    site.get_by_role("button", name=f"Delete run {run.short_id}").click()
+    expect(site.get_by_text("moved to the trash")).to_be_visible()
+    expect(site.get_by_text("No runs found")).to_be_visible()
+    site.get_by_role("button", name="Undo").click()
+    expect(site.get_by_text("is back")).to_be_visible()
+
+
+def test_dataset_is_uploaded_and_refused_by_line(site, data_dir):
+    site.goto(f"{site.base}/datasets/")
+    site.get_by_label("Name").fill("mine")
+    bad = b'{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n'
+    site.get_by_label("File of rows").set_input_files({"name": "x.jsonl", "mimeType": "text/plain", "buffer": bad})
+    site.get_by_role("button", name="Upload").click()
+    expect(site.get_by_text("1 of 2 rows cannot be used. Nothing was stored.")).to_be_visible()
+    expect(site.get_by_text("line 2: response is missing")).to_be_visible()
+    good = '{"prompt": "Wie heißt du?", "response": "Tunix"}\n'.encode()
+    site.get_by_label("File of rows").set_input_files({"name": "x.jsonl", "mimeType": "text/plain", "buffer": good})
+    site.get_by_role("button", name="Upload").click()
+    expect(site.get_by_role("heading", name="mine-v1")).to_be_visible()
+    expect(site.get_by_text("Wie heißt du?")).to_be_visible()
+
+
+def test_search_keeps_what_is_typed_while_results_come(site):
+    create_run(model_id="google/gemma-2b-it")
+    create_run(model_id="Qwen/Qwen3-0.6B")
+    site.goto(f"{site.base}/runs/")
+    site.keyboard.press("/")
+    site.keyboard.type("gemma")
+    body = site.locator("#results tbody tr:not(.run-detail)")
+    expect(body).to_have_count(1)
+    expect(site.get_by_label("Search runs")).to_have_value("gemma")
+    expect(site.get_by_label("Search runs")).to_be_focused()
+
+
+def test_browsable_api_shows_runs_and_filters(site):
+    run = create_run()
+    site.goto(f"{site.base}/api/tunix/runs")
+    expect(site.locator(".response-info")).to_contain_text(str(run.run_id))
+    site.get_by_role("button", name="Filters").click()
+    site.locator("#filtersModal [name=status]").fill("failed")
+    site.locator("#filtersModal").get_by_role("button", name="Submit").click()
+    expect(site.locator(".response-info")).not_to_contain_text(str(run.run_id))
+
+
+def test_browsable_api_launches_by_its_form(site, dataset):
+    site.goto(f"{site.base}/api/tunix/run")
+    site.locator("textarea[name=_content]").first.fill(
+        '{"dataset_key": "arithmetic-v1", "model_id": "tunix-rt/tiny-qwen3"}'
+    )
+    site.get_by_role("button", name="POST").first.click()
+    expect(site.locator(".response-info")).to_contain_text("Dry-run validation successful")
+    assert TunixRun.objects.count() == 1
+
+
+def test_api_docs_list_the_calls_offline(site):
+    outside = []
+    site.on("request", lambda request: None if request.url.startswith((site.base, "data:")) else outside.append(request.url))
+    site.goto(f"{site.base}/api/docs")
+    expect(site.get_by_text("/api/tunix/runs", exact=True).first).to_be_visible()
+    assert outside == []
+
+
+@pytest.fixture
+def every_page(dataset):
+    ok = services.launch(services.LaunchRequest("arithmetic-v1", "tunix-rt/tiny-qwen3", {"learning_rate": 2e-5, "num_epochs": 3, "batch_size": 8, "max_seq_length": 2048, "timeout_seconds": 60}))
+    services.annotate(ok, tags=["baseline"], notes="A note")
+    failed = create_run(status="failed", message="Dry-run failed: dataset not found", stderr="Dataset not found: x-v1", dataset_key="x-v1")
+    create_run(status="running", mode="local", model_id="/models/a-very-long-directory-name/checkpoints/step-48000")
+    create_run(status="lost", mode="local")
+    return [
+        "/", "/runs/", "/runs/?status=timeout", "/runs/?status=nonsense", f"/runs/{ok.run_id}/", f"/runs/{failed.run_id}/",
+        f"/runs/{failed.run_id}/delete/", "/datasets/", "/datasets/arithmetic-v1/", "/nothing-here/", "/login/",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(site, every_page, scheme):
+    site.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    for path in every_page:
+        site.goto(site.base + path)
+        if path == "/":
+            site.get_by_text("Run History").click()
+            site.get_by_role("button", name="View run").first.click()
+            expect(site.get_by_role("region", name="stdout of run").or_(site.get_by_text("(nothing was written)")).first).to_be_visible()
+        found = Axe().run(site)
+        assert found.violations_count == 0, f"{path} in {scheme}: {found.generate_report()}"
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_no_page_is_wider_than_the_window(site, every_page, width):
+    site.set_viewport_size({"width": width, "height": 900})
+    for path in every_page:
+        site.goto(site.base + path)
+        assert site.evaluate("document.documentElement.scrollWidth") <= width, f"{path} at {width}"
+
+
+def test_everything_works_without_script(browser, live_server, dataset):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(live_server.url)
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
+    page.get_by_role("link", name="Runs").first.click()
+    page.get_by_role("link", name="Completed").click()
+    page.get_by_label("Mode").select_option("dry-run")
+    page.get_by_role("button", name="Filter").click()
+    assert "status=completed" in page.url and "mode=dry-run" in page.url
+    page.get_by_role("button", name="View run").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("arithmetic-v1")
+    page.locator("#notes summary").click()
+    page.get_by_label("Tags").fill("plain")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#notes .tag")).to_have_text("plain")
+    context.close()
