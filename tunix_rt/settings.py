@@ -168,7 +168,7 @@ CONTENT_SECURITY_POLICY = {
         "object-src": [NONE],
     }
 }
-# Swagger UI and DRF's browsable API set style attributes; their scripts are files like ours.
+# Swagger UI and DRF's browsable API make styles in their scripts; those scripts are files, as ours are.
 CSP_WITH_INLINE_STYLES = {"style-src": [SELF, UNSAFE_INLINE]}
 
 REST_FRAMEWORK = {
@@ -189,6 +189,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "tunix-rt",
     "DESCRIPTION": "A registry and launcher for training runs of Google's Tunix.",
     "VERSION": "0.1.0",
+    "SCHEMA_PATH_PREFIX": "/api",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from django.db.migrations.executor import MigrationExecutor
 from django.db import connection
 from django.http import FileResponse
+from django.template import loader
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import generics, permissions, status
 from rest_framework.exceptions import NotFound, ParseError
@@ -65,8 +66,6 @@ class RunFilterBackend:
         return filters.qs
 
     def to_html(self, request: Request, queryset: Any, view: APIView) -> str:
-        from django.template import loader
-
         filters = RunFilter(request.query_params, queryset, request=request)
         return loader.render_to_string("django_filters/rest_framework/form.html", {"filter": filters}, request)
 
@@ -299,13 +298,3 @@ class ReadyView(APIView):
         if pending:
             return Response({"detail": f"{len(pending)} migrations are not applied: run manage.py migrate"}, status=503)
         return Response({"status": "ok", "unrecorded_results": len(unrecorded.waiting())})
-
-
-class NotFoundView(APIView):
-    """Any other address below /api."""
-
-    @extend_schema(exclude=True)
-    def get(self, request: Request, path: str) -> Response:
-        raise NotFound(f"There is no {request.path}")
-
-    post = put = patch = delete = get
