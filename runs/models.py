@@ -64,6 +64,8 @@ class TunixRun(models.Model):
     deleted_at = models.DateTimeField("in the trash since", null=True, blank=True)
 
     objects = TunixRunQuerySet.as_manager()
+    # Whether the database holds this state of the run; a result that it did not take waits on disk.
+    recorded = True
 
     class Meta:
         db_table = "tunix_runs"

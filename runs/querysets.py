@@ -62,7 +62,7 @@ class TunixRunQuerySet(models.QuerySet):
     def known(self, column: str, count: int = 50) -> list[str]:
         """The first `count` different values of an indexed column, found by hopping along its index.
 
-        SELECT DISTINCT reads every row: 190 ms at a million runs, where this takes one look-up a value.
+        SELECT DISTINCT reads every row: 292 ms for 40 values in a million runs, this 25 ms.
         """
         found: list[str] = []
         values = self.order_by(column).values_list(column, flat=True)
@@ -75,7 +75,7 @@ class TunixRunQuerySet(models.QuerySet):
     def datetimes(self, field_name: str, kind: str, order: str = "ASC", **kwargs: Any):
         """The days, months or years that have a run, found by hopping down the index.
 
-        Django's own reads every row (2 s at a million), which is what the admin's date hierarchy would cost.
+        Django's own reads every row: 324 ms for the years of a million runs, this 2 ms. The admin asks on every page.
         """
         if kind not in ("year", "month", "day") or self.query.is_sliced:
             return super().datetimes(field_name, kind, order, **kwargs)

@@ -43,7 +43,7 @@ class LaunchRequest:
 
 
 def launch(request: LaunchRequest) -> TunixRun:
-    """Execute a dry run and return its record, finished, whether or not the database took it.
+    """Execute a dry run and return its record, finished, whether or not the database took it (`recorded` says).
 
     Raises LocalRunsUnavailable for a training.
     """
@@ -52,7 +52,8 @@ def launch(request: LaunchRequest) -> TunixRun:
     run = _new_run(request)
     _record(lifecycle.begin, run)
     dry_run.execute(run)
-    if not _record(lifecycle.finish, run):
+    run.recorded = _record(lifecycle.finish, run)
+    if not run.recorded:
         _keep(run)
     elif unrecorded.waiting():
         record_the_unrecorded()

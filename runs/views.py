@@ -69,13 +69,14 @@ def history_panel(request: HttpRequest) -> HttpResponse:
 @require_POST
 def launch(request: HttpRequest) -> HttpResponse:
     form = LaunchForm(request.POST)
+    in_place = request.htmx  # type: ignore[attr-defined]
     if not form.is_valid():
-        context = _overview(form=form)
-        return render(request, _template(request, "runs/overview.html", "launch"), context, status=422)
+        template, context = ("#launch", {"form": form}) if in_place else ("", _overview(form=form))
+        return render(request, f"runs/overview.html{template}", context, status=422)
     run = services.launch(form.to_request(_owner(request)))
-    if request.htmx:  # type: ignore[attr-defined]
-        return render(request, "runs/overview.html#launch", _overview(form=form, launched=run))
-    return redirect(run)
+    if in_place:
+        return render(request, "runs/overview.html#launch", {"form": form, "launched": run})
+    return redirect(run) if run.recorded else render(request, "runs/unrecorded.html", {"run": run})
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -63,15 +63,16 @@ MAX_UPLOAD_BYTES = positive("TUNIX_RT_MAX_UPLOAD_BYTES", 20 * 1024**3)
 
 # --- database ---------------------------------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{TUNIX_RT_HOME / 'tunix-rt.sqlite3'}")}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+DATABASE_URL = env.str("DATABASE_URL", "") or f"sqlite:///{TUNIX_RT_HOME / 'tunix-rt.sqlite3'}"
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+if DATABASES["default"].get("ENGINE") == "django.db.backends.sqlite3":
     # WAL lets readers and one writer work at once; IMMEDIATE makes writers queue instead of failing half-way.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+elif DATABASES["default"].get("ENGINE") == "django.db.backends.postgresql":
     # One connection a thread, kept: a fresh one costs 10 ms. It fails at once when the server refuses, where a pool
     # waits for its time-out first (docs/adr/0003).
     DATABASES["default"] |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
@@ -171,16 +172,14 @@ CONTENT_SECURITY_POLICY = {
 # Swagger UI and DRF's browsable API make styles in their scripts; those scripts are files, as ours are.
 CSP_WITH_INLINE_STYLES = {"style-src": [SELF, UNSAFE_INLINE]}
 
+LOGIN = TUNIX_RT_AUTH == "required"
+PERMISSIONS = ["rest_framework.permissions.IsAuthenticated" if LOGIN else "rest_framework.permissions.AllowAny"]
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["runs.api.renderers.JSONRenderer", "runs.api.renderers.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": ["runs.api.parsers.JSONParser"],
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"]
-    if TUNIX_RT_AUTH == "required"
-    else [],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"]
-    if TUNIX_RT_AUTH == "required"
-    else [],
-    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser" if TUNIX_RT_AUTH == "required" else None,
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"] if LOGIN else [],
+    "DEFAULT_PERMISSION_CLASSES": PERMISSIONS,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser" if LOGIN else None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "runs.api.exceptions.handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -190,6 +189,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "A registry and launcher for training runs of Google's Tunix.",
     "VERSION": "0.1.0",
     "SCHEMA_PATH_PREFIX": "/api",
+    "SERVE_PERMISSIONS": PERMISSIONS,
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -285,9 +285,6 @@ class HealthView(APIView):
 class ReadyView(APIView):
     """Ready: the database answers, its tables are those of this version. 503 with the reason otherwise."""
 
-    authentication_classes: list[Any] = []
-    permission_classes = [permissions.AllowAny]
-
     @extend_schema(operation_id="readyz", responses={200: {"type": "object"}, 503: serializers.ErrorSerializer})
     def get(self, request: Request) -> Response:
         try:

@@ -1,0 +1,34 @@
+"""What every test has: a data directory of its own, and a client."""
+
+import pytest
+from rest_framework.test import APIClient
+
+from runs import datasets, tunix
+from runs.tests import helpers
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings, tmp_path):
+    """The test's own `<data dir>`, empty."""
+    home = tmp_path / "home"
+    settings.TUNIX_RT_HOME = home
+    settings.DATASETS_DIR = home / "datasets"
+    settings.RUNS_DIR = home / "runs"
+    settings.UNRECORDED_DIR = home / "unrecorded"
+    settings.FILE_UPLOAD_TEMP_DIR = home / "tmp"
+    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
+    datasets._read_manifest.cache_clear()
+    tunix._availability.cache_clear()
+    return home
+
+
+@pytest.fixture
+def api():
+    """A client that sends JSON."""
+    return APIClient()
+
+
+@pytest.fixture
+def dataset(data_dir):
+    """The dataset `arithmetic-v1`: 100 good rows."""
+    return helpers.create_dataset()
