@@ -137,10 +137,17 @@ def model_problem(model_id: str) -> str | None:
     if model_id.startswith("tunix-rt/"):
         return None if model_id in BUILT_IN_MODELS else f"{model_id} is not among {', '.join(BUILT_IN_MODELS)}"
     if model_id.startswith(("/", "./", "../", "~")):
-        return None if Path(model_id).expanduser().is_dir() else f"there is no directory {model_id}"
+        return None if _is_directory(model_id) else f"there is no directory {model_id}"
     if not HUGGING_FACE_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
         return f"{model_id} is neither a directory nor of the form owner/name"
     return None
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_dir()
+    except (OSError, RuntimeError):  # a name that no file system takes, a place closed to us; a home of nobody
+        return False
 
 
 def _dataset(findings: Findings) -> datasets.Dataset:

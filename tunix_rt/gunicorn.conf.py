@@ -10,7 +10,13 @@ bind = f"{host}:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gthread"
 threads = 8
-# A dataset of gigabytes takes minutes to arrive; gthread's heartbeat is its own thread, so this bounds only a hung worker.
+# A dataset of gigabytes takes minutes to arrive; gthread's heartbeat is its own thread: this bounds a hung worker only.
 timeout = 120
 graceful_timeout = 10
 control_socket_disable = True
+# What gunicorn says at its info level is where it listens, which is said below in words.
+loglevel = "warning"
+
+
+def when_ready(_server: object) -> None:
+    print(f"tunix-rt is at http://{bind} until Ctrl-C.", flush=True)

@@ -1,9 +1,11 @@
 """How requests are read: bounded JSON, and a stream of rows that is not read here at all."""
 
+import json
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import orjson
+from django.http import HttpRequest
 from rest_framework import parsers, status
 from rest_framework.exceptions import APIException, ParseError
 
@@ -18,20 +20,45 @@ class BodyTooLarge(APIException):
     default_detail = f"A JSON body may have {MAX_JSON_BYTES:,} bytes."
 
 
+class LengthRequired(APIException):
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = "A form must announce its length; send the rows themselves, as application/x-ndjson, to stream them."
+
+
 class JSONParser(parsers.BaseParser):
-    """Strict JSON of at most 1 MiB: no NaN, no lone surrogates, no nesting that exhausts the stack."""
+    """Strict JSON of at most 1 MiB: no NaN, no lone surrogates, no name twice, no nesting that exhausts the stack."""
 
     media_type = "application/json"
     renderer_class = JSONRenderer
 
-    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
-        body = stream.read(MAX_JSON_BYTES + 1)
-        if len(body) > MAX_JSON_BYTES:
-            raise BodyTooLarge
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        body = b""
+        for chunk in chunks_of(stream):
+            body += chunk
+            if len(body) > MAX_JSON_BYTES:
+                raise BodyTooLarge
         try:
-            return orjson.loads(body)
+            data = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error
+        refuse_repeated_names(body)
+        return data
+
+
+def refuse_repeated_names(body: bytes) -> None:
+    """ParseError for an object with one name twice, of which orjson takes the last: which one was meant?"""
+    try:
+        json.loads(body, object_pairs_hook=_names_once, parse_int=str, parse_float=str)
+    except RecursionError as error:
+        raise ParseError("The body is nested too deeply.") from error
+
+
+def _names_once(pairs: list[tuple[str, Any]]) -> None:
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise ParseError(f"The body has {name[:40]!r} twice in one object.")
+        names.add(name)
 
 
 class RowsParser(parsers.BaseParser):
@@ -40,25 +67,33 @@ class RowsParser(parsers.BaseParser):
     media_type = "application/x-ndjson"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Iterator[bytes]:
-        return whole_body(stream.META)
+        return chunks_of(stream)
 
 
-def whole_body(environ: dict[str, Any]) -> Iterator[bytes]:
-    """The request's body in chunks, also a chunked one, which has no length and which Django takes for empty.
+class FormParser(parsers.MultiPartParser):
+    """Django's forms, which must announce their length: it would take a chunked one for empty."""
 
-    Raises ParseError where fewer bytes came than were announced: the sender went away, and what came may end in the
-    middle of the rows.
-    """
-    source = environ["wsgi.input"]
-    length = environ.get("CONTENT_LENGTH")
-    if not length:
-        if environ.get("wsgi.input_terminated"):
-            while chunk := source.read(CHUNK_BYTES):
-                yield chunk
-        return
-    missing = int(length)
-    while missing and (chunk := source.read(min(CHUNK_BYTES, missing))):
-        missing -= len(chunk)
-        yield chunk
-    if missing:
-        raise ParseError(f"The upload ended {missing:,} bytes early. Nothing was stored.")
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        if not stream.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
+        return super().parse(stream, media_type, parser_context)
+
+
+class TakesChunked:
+    """A view that reads chunked bodies as well. They have no length, which DRF takes for no body."""
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        wrapped = super().initialize_request(request, *args, **options)  # type: ignore[misc]
+        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            wrapped._stream = request
+        return wrapped
+
+
+def chunks_of(request: HttpRequest) -> Iterator[bytes]:
+    """The body as it arrives. Raises ParseError where it ends early: what came may end in the middle of a row."""
+    source: Any = request if request.META.get("CONTENT_LENGTH") else request.META["wsgi.input"]
+    try:
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk
+    except OSError as error:
+        raise ParseError("The request ended early. Nothing was stored.") from error

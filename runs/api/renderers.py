@@ -3,6 +3,7 @@
 from typing import Any
 
 import orjson
+from django.template import loader
 from rest_framework import renderers
 
 
@@ -34,7 +35,11 @@ def _plain(value: Any) -> Any:
 
 
 class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
-    """DRF's own, with readable JSON."""
+    """DRF's own, with readable JSON, and with filters although the list's page is not one of DRF's paginators."""
 
     def get_content(self, renderer: Any, data: Any, accepted_media_type: str, renderer_context: Any) -> Any:
         return super().get_content(renderer, data, accepted_media_type, {**renderer_context, "indent": 2})
+
+    def get_filter_form(self, data: Any, view: Any, request: Any) -> str | None:
+        forms = [backend().to_html(request, None, view) for backend in getattr(view, "filter_backends", ())]
+        return loader.render_to_string(self.filter_template, {"elements": forms}) if forms else None

@@ -14,8 +14,7 @@ from django.http import FileResponse
 from django.template import loader
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import generics, permissions, status
-from rest_framework.exceptions import NotFound, ParseError
-from rest_framework.parsers import MultiPartParser
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -24,7 +23,7 @@ from runs import datasets, services, tunix, unrecorded
 from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page
-from runs.api.parsers import BodyTooLarge, RowsParser
+from runs.api.parsers import FormParser, RowsParser, TakesChunked
 from runs.api.schema import KEY_PARAMETER, LIST_PARAMETERS, RUN_ID_PARAMETER, Answers, page_schema
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
@@ -66,11 +65,11 @@ class RunFilterBackend:
         return filters.qs
 
     def to_html(self, request: Request, queryset: Any, view: APIView) -> str:
-        filters = RunFilter(request.query_params, queryset, request=request)
+        filters = RunFilter(request.query_params, view.get_queryset(), request=request)  # type: ignore[attr-defined]
         return loader.render_to_string("django_filters/rest_framework/form.html", {"filter": filters}, request)
 
 
-class LaunchView(generics.GenericAPIView):
+class LaunchView(TakesChunked, generics.GenericAPIView):
     """Launch a run. A dry run, the default, is answered when it has ended."""
 
     serializer_class = serializers.LaunchSerializer
@@ -118,7 +117,7 @@ class RunListView(generics.GenericAPIView):
         return Response(page.of(self.filter_queryset(self.get_queryset())))
 
 
-class RunView(generics.GenericAPIView):
+class RunView(TakesChunked, generics.GenericAPIView):
     """One run."""
 
     serializer_class = serializers.AnnotateSerializer
@@ -189,10 +188,10 @@ class TunixStatusView(APIView):
         return Response(dataclasses.asdict(tunix.availability()))
 
 
-class DatasetListView(generics.GenericAPIView):
+class DatasetListView(TakesChunked, generics.GenericAPIView):
     """Datasets, by key."""
 
-    parser_classes = [RowsParser, MultiPartParser]
+    parser_classes = [RowsParser, FormParser]
     serializer_class = serializers.UploadSerializer
 
     @extend_schema(operation_id="list_datasets", responses={200: serializers.DatasetListSerializer, **Answers.QUERY})

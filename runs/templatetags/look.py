@@ -17,6 +17,11 @@ MISSING = mark_safe('<span class="none" aria-label="none">–</span>')
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
+def absent(value: Any) -> bool:
+    """Also a template's "": what it makes of a name that a record does not have."""
+    return value is None or value == ""
+
+
 @register.simple_tag
 def icon(name: str, css: str = "") -> SafeString:
     return format_html(
@@ -35,7 +40,7 @@ def status(value: str, size: str = "") -> SafeString:
 @register.filter
 def duration(seconds: float | None) -> str | SafeString:
     """Two units at most: `0.4 ms`, `0.04 s`, `24 s`, `4 min 12 s`, `2 h 14 min`, `3 d 4 h`."""
-    if seconds is None:
+    if absent(seconds):
         return MISSING
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
@@ -63,7 +68,7 @@ def elapsed(run: TunixRun) -> str | SafeString:
 @register.filter
 def when(moment: datetime | None) -> SafeString:
     """A time relative to now, the exact one behind it. The page's script keeps it true and shows it in local time."""
-    if moment is None:
+    if absent(moment):
         return MISSING
     exact = f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, relative(moment))
@@ -86,7 +91,7 @@ def relative(moment: datetime, now: datetime | None = None) -> str:
 @register.filter
 def size(count: int | None) -> str | SafeString:
     """Bytes as `31.2 KB`, `4.9 GB`; a KB is 1,024 bytes."""
-    if count is None:
+    if absent(count):
         return MISSING
     amount = float(count)
     for unit in ("bytes", "KB", "MB", "GB"):
@@ -99,7 +104,7 @@ def size(count: int | None) -> str | SafeString:
 @register.filter
 def number(value: Any) -> str | SafeString:
     """`7,473`; a small fraction as it is typed: `2e-5`."""
-    if value is None or value == "":
+    if absent(value):
         return MISSING
     if isinstance(value, int):
         return f"{value:,}"

@@ -1,4 +1,4 @@
-"""Give a new registry something to look at: the example dataset and one dry run of it. Changes nothing in a used one."""
+"""Give a new registry something to look at: the example dataset and a dry run of it. A used one stays as it is."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ def launch_dry_run(dataset_key: str, model_id: str) -> TunixRun:
     defaults = {name: field.initial for name, field in LaunchForm.base_fields.items()}
     form = LaunchForm(defaults | {"dataset_key": dataset_key, "model_id": model_id})
     if not form.is_valid():
-        raise CommandError("; ".join(f"{name}: {' '.join(each)}" for name, each in form.errors.items()))
+        raise CommandError("; ".join(f"{name} {each}" for name, errors in form.errors.items() for each in errors))
     return services.launch(form.to_request(owner=None))
 
 

@@ -19,6 +19,6 @@ class Command(BaseCommand):
             return
         given = os.environ.get("ADMIN_PASSWORD", "")
         password = given or secrets.token_urlsafe(15)
-        users.create_superuser(username=NAME, password=password)  # type: ignore[attr-defined]
+        users.create_superuser(username=NAME, password=password)
         shown = "of ADMIN_PASSWORD" if given else f"{password} (it is not shown again)"
         self.stdout.write(f"Log in as {NAME} with the password {shown}.")

@@ -19,7 +19,7 @@ from runs.output import OUTPUT_BYTES
 Status, Mode = TunixRun.Status, TunixRun.Mode
 BATCH = 5_000
 YEAR = timedelta(days=365)
-NAMES = ("arithmetic", "alpaca", "code", "dialogue", "gsm8k", "medical", "reasoning", "summaries", "tables", "translate")
+NAMES = ("arithmetic", "alpaca", "code", "dialogue", "gsm8k", "legal", "medical", "reasoning", "summaries", "tables")
 DATASETS = tuple(f"{name}-v{version}" for version in range(1, 5) for name in NAMES)
 MODELS = (
     "tunix-rt/tiny-qwen3",
@@ -56,7 +56,9 @@ class Command(BaseCommand):
             if done % (10 * BATCH) == 0 or done == count:
                 seconds = time.monotonic() - started
                 self.stdout.write(f"{done:>9,} of {count:,} runs, {seconds:.0f} s, {done / seconds:,.0f} a second")
-        if connection.vendor == "postgresql":  # as autovacuum will do within minutes: plans are measured as they will be
+        if (
+            connection.vendor == "postgresql"
+        ):  # as autovacuum will do within minutes: plans are measured as they will be
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE tunix_runs, tunix_run_tags")
 
@@ -86,7 +88,7 @@ class RunMaker:
             status = self.dice.choices(list(shares), list(shares.values()))[0]
             yield self.run(status, now - YEAR * ((left - self.dice.random()) / self.count), now), self.tags()
 
-    def run(self, status: Status, started_at: datetime, now: datetime) -> TunixRun:
+    def run(self, status: TunixRun.Status, started_at: datetime, now: datetime) -> TunixRun:
         dice = self.dice
         run_id = uuid.UUID(int=dice.getrandbits(128), version=4)
         run = TunixRun(
