@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 
 # The seven fields of the list, in the order that the contract shows them. None of them is a log.
@@ -13,6 +13,8 @@ LIST_FIELDS = ("run_id", "dataset_key", "model_id", "mode", "status", "started_a
 NEWEST_FIRST = ("-started_at", "-run_id")
 # From here on finding the keys first and the rows second is cheaper: 861 against 168 ms at row 900,000.
 DEEP_OFFSET = 10_000
+# A search looks at so many different datasets, models and tags.
+SEARCHED_VALUES = 5_000
 LOG_COLUMNS = ("stdout", "stderr")
 
 
@@ -44,33 +46,36 @@ class TunixRunQuerySet(models.QuerySet):
         return self.filter(started_at__lte=started_at).filter(Q(started_at__lt=started_at) | Q(run_id__lt=run_id))
 
     def matching(self, text: str):
-        """Runs in which every word of `text` is found: in the dataset, model or message, or at the head of the ID."""
+        """Runs in which every word of `text` is found: in the dataset or model, in a tag, or at the head of the ID.
+
+        The words are looked up among the different values first, of which there are few, and the runs by their indexes
+        then: LIKE over the rows takes 1,075 ms at a million runs when nothing is found.
+        """
         found = self
         for word in text.split():
-            found = found.filter(
-                Q(dataset_key__icontains=word)
-                | Q(model_id__icontains=word)
-                | Q(message__icontains=word)
-                | _id_begins_with(word)
-            )
+            place = _id_begins_with(word)
+            for column in ("dataset_key", "model_id"):
+                place |= Q(**{f"{column}__in": _containing(word, self.known(column, SEARCHED_VALUES))})
+            if tags := _containing(word, self.known_tags(SEARCHED_VALUES)):
+                place |= Q(pk__in=self._tags().filter(name__in=tags).values("run"))
+            found = found.filter(place)
         return found
 
     def tagged(self, names: Iterable[str]):
-        tags = self.model._meta.get_field("tags").related_model._default_manager.filter(name__in=list(names))
-        return self.filter(pk__in=tags.values("run"))
+        return self.filter(pk__in=self._tags().filter(name__in=list(names)).values("run"))
 
     def known(self, column: str, count: int = 50) -> list[str]:
-        """The first `count` different values of an indexed column, found by hopping along its index.
+        """The first `count` different values of an indexed column, over all runs that are not in the trash.
 
-        SELECT DISTINCT reads every row: 292 ms for 40 values in a million runs, this 25 ms.
+        SELECT DISTINCT reads every row: 292 ms for 40 values in a million runs. Hopping along the index reads the values.
         """
-        found: list[str] = []
-        values = self.order_by(column).values_list(column, flat=True)
-        value = values.first()
-        while value is not None and len(found) < count:
-            found.append(value)
-            value = values.filter(**{f"{column}__gt": value}).first()
-        return found
+        return _different_values(self.model._meta.db_table, column, count, "deleted_at IS NULL")
+
+    def known_tags(self, count: int = 50) -> list[str]:
+        return _different_values(self._tags().model._meta.db_table, "name", count, "TRUE")
+
+    def _tags(self):
+        return self.model._meta.get_field("tags").related_model._default_manager
 
     def datetimes(self, field_name: str, kind: str, order: str = "ASC", **kwargs: Any):
         """The days, months or years that have a run, found by hopping down the index.
@@ -93,6 +98,25 @@ def _period_start(moment: datetime, kind: str) -> datetime:
     if kind != "day":
         start = start.replace(day=1)
     return start.replace(month=1) if kind == "year" else start
+
+
+def _different_values(table: str, column: str, count: int, condition: str) -> list[str]:
+    """One query that seeks the next greater value of an index again and again. The names are ours, never a request's."""
+    smallest = f"SELECT min({column}) FROM {table} WHERE {condition}"
+    query = f"""
+        WITH RECURSIVE hop(value) AS (
+            {smallest}
+            UNION ALL
+            SELECT ({smallest} AND {column} > hop.value) FROM hop WHERE hop.value IS NOT NULL
+        )
+        SELECT value FROM hop WHERE value IS NOT NULL LIMIT %s"""
+    with connection.cursor() as cursor:
+        cursor.execute(query, [count])
+        return [value for (value,) in cursor.fetchall()]
+
+
+def _containing(word: str, values: list[str]) -> list[str]:
+    return [value for value in values if word.casefold() in value.casefold()]
 
 
 def _id_begins_with(prefix: str) -> Q:

@@ -37,7 +37,7 @@ LIST_PARAMETERS = [
     OpenApiParameter(
         "q",
         {**NO_NUL, "maxLength": SEARCH_LENGTH},
-        description="Words to be found in dataset, model, message, or at the head of the run's ID.",
+        description="Words to be found in dataset, model or tag, or at the head of the run's ID.",
     ),
 ]
 RUN_ID_PARAMETER = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
