@@ -24,10 +24,9 @@ class EstimatingPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        counted = self.object_list.order_by()[: EXACT_COUNT + 1].count()
-        if counted <= EXACT_COUNT:
-            return counted
-        return max(_planned_rows(self.object_list), counted)
+        runs: Any = self.object_list
+        counted = runs.order_by()[: EXACT_COUNT + 1].count()
+        return counted if counted <= EXACT_COUNT else max(_planned_rows(runs), counted)
 
 
 def _planned_rows(runs: QuerySet) -> int:
@@ -79,7 +78,7 @@ class TunixRunAdmin(admin.ModelAdmin):
         return super().get_queryset(request).defer(*LOG_COLUMNS)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        shown = (name for _, options in self.fieldsets for name in options["fields"])
+        shown = (str(name) for _, options in self.fieldsets for name in options["fields"])
         return tuple(name for name in shown if name not in self.EDITABLE)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:

@@ -35,7 +35,7 @@ MAX_ROW_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 PROBLEMS_SHOWN = 20
 # The two forms of a row: the fields that it must have, the text ones first.
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "prompt_response": {"prompt": str, "response": str},
     "tunix_sft": {"id": (str, int), "prompts": str, "final_answer": str},
 }

@@ -158,7 +158,8 @@ def _dataset(findings: Findings) -> datasets.Dataset:
 
 def _read_rows(path: Path) -> tuple[int, list[str]]:
     """How many of the first 1,000 rows are good, and what is wrong with the others, by line number."""
-    rows, problems, more = 0, [], 0
+    problems: list[str] = []
+    rows = more = 0
     form = datasets.RowForm()
     for line in _numbered_lines(path):
         try:

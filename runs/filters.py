@@ -76,8 +76,10 @@ class MomentField(forms.CharField):
             return None
         try:
             moment = self._date(text) or parse_datetime(text)
+            if moment is None:
+                raise ValueError("neither a date nor a time")
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, AttributeError, OverflowError) as error:
+        except (ValueError, OverflowError) as error:
             raise ValidationError("must be a date or time such as 2025-12-22 or 2025-12-22T14:30:00Z") from error
 
     def _date(self, text: str) -> datetime | None:

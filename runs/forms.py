@@ -25,7 +25,7 @@ class AccessibleForm(forms.Form):
     """Marks a field with an error for screen readers and for the style sheet."""
 
     def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, label_suffix="", **options)
+        super().__init__(*args, **{"label_suffix": "", **options})
         if self.is_bound:
             for name in self.errors:
                 if name in self.fields:
@@ -47,7 +47,11 @@ def _training_field(name: str) -> forms.Field:
     kind = forms.IntegerField if limit.whole else forms.FloatField
     widget = forms.TextInput(attrs={"inputmode": "numeric" if limit.whole else "decimal", "autocomplete": "off"})
     field = kind(
-        label=LABELS[name], initial=as_typed(limit.default), required=limit.default is not None, validators=[check], widget=widget
+        label=LABELS[name],
+        initial=as_typed(limit.default),
+        required=limit.default is not None,
+        validators=[check],
+        widget=widget,
     )
     field.limit = limit  # type: ignore[attr-defined]
     return field
@@ -67,7 +71,7 @@ class LaunchForm(AccessibleForm):
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        choices = [(each.key, each) for each in datasets.list_all()]
+        choices: list[tuple[str, Any]] = [(each.key, each) for each in datasets.list_all()]
         wanted = self["dataset_key"].value()
         if wanted and wanted not in dict(choices):
             choices.insert(0, (wanted, None))
@@ -116,7 +120,7 @@ class AnnotateForm(AccessibleForm):
 
     @classmethod
     def of(cls, run: TunixRun) -> "AnnotateForm":
-        return cls(initial={"notes": run.notes, "tags": ", ".join(tag.name for tag in run.tags.all())})  # type: ignore[attr-defined]
+        return cls(initial={"notes": run.notes, "tags": ", ".join(tag.name for tag in run.tags.all())})
 
 
 class UploadForm(AccessibleForm):

@@ -3,6 +3,7 @@
 A function that changed nothing says so by returning False: somebody else was first.
 """
 
+import uuid
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
@@ -22,7 +23,7 @@ def begin(run: TunixRun) -> None:
 
 
 def finish(run: TunixRun) -> bool:
-    """running -> the final status that `run` holds; or (new) -> that status, where `begin` could not make the record."""
+    """running -> the final status that `run` holds. Or (new) -> that one, where `begin` could not make the record."""
     result = {name: getattr(run, name) for name in RESULT_FIELDS}
     if TunixRun.objects.filter(pk=run.pk, status=Status.RUNNING).update(**result):
         return True
@@ -51,6 +52,6 @@ def trash(run: TunixRun) -> bool:
     return bool(ended.update(deleted_at=timezone.now()))
 
 
-def restore(run_id: object) -> bool:
+def restore(run_id: uuid.UUID) -> bool:
     """Back from the trash."""
     return bool(TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).update(deleted_at=None))

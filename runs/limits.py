@@ -1,4 +1,4 @@
-"""What a launch request may say: each training setting's default and bounds, once, for the API, the form and the docs."""
+"""What a request may say: the default and bounds of each training setting, once, for API, forms and docs."""
 
 from dataclasses import dataclass
 

@@ -81,9 +81,7 @@ class TunixRun(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(
                 name="ck_tunix_runs_status",
-                condition=Q(
-                    status__in=["pending", "running", "completed", "failed", "timeout", "cancelled", "lost"]
-                ),
+                condition=Q(status__in=["pending", "running", "completed", "failed", "timeout", "cancelled", "lost"]),
             ),
             models.CheckConstraint(name="ck_tunix_runs_mode", condition=Q(mode__in=["dry-run", "local"])),
             # A run has an end exactly when its status is a final one.

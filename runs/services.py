@@ -127,7 +127,7 @@ def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None 
             run.notes = notes
             run.save(update_fields=["notes"])
         if tags is not None:
-            run.tags.exclude(name__in=tags).delete()  # type: ignore[attr-defined]
+            run.tags.exclude(name__in=tags).delete()
             RunTag.objects.bulk_create([RunTag(run=run, name=name) for name in tags], ignore_conflicts=True)
 
 

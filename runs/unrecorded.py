@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from django.conf import settings
 from django.core import serializers
@@ -45,7 +46,7 @@ def read(path: Path) -> Iterator[TunixRun]:
     """The run in a kept file; nothing, and a line in the log, where it cannot be read."""
     try:
         for restored in serializers.deserialize("json", path.read_text(encoding="utf-8")):
-            yield restored.object
+            yield cast(TunixRun, restored.object)
     except FileNotFoundError:
         return
     except (OSError, ValueError, serializers.base.DeserializationError) as error:

@@ -203,9 +203,7 @@ def dataset_page(request: HttpRequest, key: str) -> HttpResponse:
     fields = datasets.TEXT_FIELDS[dataset.manifest["format"]]
     table = [[row.get(name, "") for name in fields] for row in rows]
     runs = TunixRun.objects.alive().filter(dataset_key=key).newest_first().for_table()[:PANEL_ROWS]
-    return render(
-        request, "runs/dataset.html", {"dataset": dataset, "fields": fields, "rows": table, "runs": runs}
-    )
+    return render(request, "runs/dataset.html", {"dataset": dataset, "fields": fields, "rows": table, "runs": runs})
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------

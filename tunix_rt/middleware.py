@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -77,7 +78,7 @@ def open_mode_user(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def _local_user():
+def _local_user() -> Any:
     users = get_user_model()._default_manager
     user, _ = users.get_or_create(username=OPEN_MODE_USER, defaults={"is_staff": True, "is_superuser": True})
     return user

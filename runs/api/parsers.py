@@ -22,7 +22,9 @@ class BodyTooLarge(APIException):
 
 class LengthRequired(APIException):
     status_code = status.HTTP_411_LENGTH_REQUIRED
-    default_detail = "A form must announce its length; send the rows themselves, as application/x-ndjson, to stream them."
+    default_detail = (
+        "A form must announce its length; send the rows themselves, as application/x-ndjson, to stream them."
+    )
 
 
 class JSONParser(parsers.BaseParser):
@@ -66,7 +68,7 @@ class RowsParser(parsers.BaseParser):
 
     media_type = "application/x-ndjson"
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Iterator[bytes]:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         return chunks_of(stream)
 
 

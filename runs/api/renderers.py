@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
 class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
     """DRF's own, with readable JSON, and with filters although the list's page is not one of DRF's paginators."""
 
-    def get_content(self, renderer: Any, data: Any, accepted_media_type: str, renderer_context: Any) -> Any:
+    def get_content(self, renderer: Any, data: Any, accepted_media_type: Any, renderer_context: Any) -> Any:
         return super().get_content(renderer, data, accepted_media_type, {**renderer_context, "indent": 2})
 
     def get_filter_form(self, data: Any, view: Any, request: Any) -> str | None:

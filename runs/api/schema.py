@@ -26,7 +26,9 @@ NO_NUL = {"type": "string", "pattern": "^[^\\x00]*$"}
 LIST_PARAMETERS = [
     OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
     OpenApiParameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
-    OpenApiParameter("cursor", str, description="For deep reading: empty at first, then `next_cursor`. Not with offset."),
+    OpenApiParameter(
+        "cursor", str, description="For deep reading: empty at first, then `next_cursor`. Not with offset."
+    ),
     _several("status", "One or more statuses.", _any_of(TunixRun.Status.values)),
     _several("mode", "One or more modes.", _any_of(TunixRun.Mode.values)),
     _several("dataset_key", "One or more dataset keys.", NO_NUL),

@@ -13,7 +13,6 @@ from runs.models import TunixRun
 from runs.querysets import LIST_FIELDS
 from runs.services import LaunchRequest
 
-
 UNKNOWN = "is not a known field"
 
 
@@ -144,7 +143,7 @@ class DatasetSerializer(serializers.Serializer):
 
 
 class DatasetListSerializer(serializers.Serializer):
-    data = DatasetSerializer(many=True)
+    data = DatasetSerializer(many=True)  # type: ignore[assignment]
 
 
 class TunixStatusSerializer(serializers.Serializer):
@@ -159,4 +158,6 @@ class ErrorSerializer(serializers.Serializer):
 
 
 class UnprocessableSerializer(ErrorSerializer):
-    errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
+    errors = serializers.DictField(  # type: ignore[assignment]
+        child=serializers.ListField(child=serializers.CharField())
+    )

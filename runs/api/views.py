@@ -7,9 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db import connection
 from django.http import FileResponse
 from django.template import loader
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -84,7 +83,7 @@ class LaunchView(TakesChunked, generics.GenericAPIView):
     )
     def post(self, request: Request) -> Response:
         check_query(request, "wait")
-        serializer = self.get_serializer(data=request.data)
+        serializer = serializers.LaunchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         run = services.launch(serializer.to_request(owner_of(request)))
         return Response(record_of(run))
@@ -105,11 +104,14 @@ class RunListView(generics.GenericAPIView):
     """Runs, newest first. A filter takes several values, by comma or by repeating it."""
 
     queryset = TunixRun.objects.alive()
-    filter_backends = [RunFilterBackend]  # type: ignore[list-item]
+    filter_backends = [RunFilterBackend]
     serializer_class = serializers.RunListItemSerializer
 
     @extend_schema(
-        operation_id="list_runs", parameters=LIST_PARAMETERS, filters=False, responses={200: page_schema(), **Answers.QUERY}
+        operation_id="list_runs",
+        parameters=LIST_PARAMETERS,
+        filters=False,
+        responses={200: page_schema(), **Answers.QUERY},
     )
     def get(self, request: Request) -> Response:
         check_query(request, *FILTER_NAMES, *PAGE_PARAMETERS)
@@ -226,14 +228,15 @@ class DatasetListView(TakesChunked, generics.GenericAPIView):
 
 def upload_of(request: Request) -> tuple[str, str, Any]:
     """Name, version and the chunks of the rows, from a form or from a body of rows."""
-    given = request.query_params
-    body = request.data
+    given = request.query_params.dict()
+    body: Any = request.data
     if isinstance(body, dict):
         file = body.get("file")
         if not isinstance(file, UploadedFile):
             raise Unprocessable({"file": ["is required"]})
-        given, body = {**given.dict(), **{k: v for k, v in body.items() if isinstance(v, str)}}, file.chunks(1024**2)
-    missing = {n: ["is required"] for n in ("dataset_name", "dataset_version") if not given.get(n)}
+        given |= {name: value for name, value in body.items() if isinstance(value, str)}
+        body = file.chunks(1024**2)
+    missing = {name: ["is required"] for name in ("dataset_name", "dataset_version") if not given.get(name)}
     if missing:
         raise Unprocessable(missing)
     return given["dataset_name"], given["dataset_version"], body

@@ -38,7 +38,7 @@ def status(value: str, size: str = "") -> SafeString:
 
 
 @register.filter
-def duration(seconds: float | None) -> str | SafeString:
+def duration(seconds: Any) -> str | SafeString:
     """Two units at most: `0.4 ms`, `0.04 s`, `24 s`, `4 min 12 s`, `2 h 14 min`, `3 d 4 h`."""
     if absent(seconds):
         return MISSING
@@ -66,7 +66,7 @@ def elapsed(run: TunixRun) -> str | SafeString:
 
 
 @register.filter
-def when(moment: datetime | None) -> SafeString:
+def when(moment: Any) -> SafeString:
     """A time relative to now, the exact one behind it. The page's script keeps it true and shows it in local time."""
     if absent(moment):
         return MISSING
@@ -89,7 +89,7 @@ def relative(moment: datetime, now: datetime | None = None) -> str:
 
 
 @register.filter
-def size(count: int | None) -> str | SafeString:
+def size(count: Any) -> str | SafeString:
     """Bytes as `31.2 KB`, `4.9 GB`; a KB is 1,024 bytes."""
     if absent(count):
         return MISSING

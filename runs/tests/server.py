@@ -83,15 +83,19 @@ class Server:
 def environment_of(home: Path, database_url: str | None = None, **more: str) -> dict[str, str]:
     """The environment of a server in `home`, with nothing of the tests' own."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return kept | {
-        "TUNIX_RT_HOME": str(home),
-        "DATABASE_URL": database_url or f"sqlite:///{home / 'tunix-rt.sqlite3'}",
-        "TUNIX_RT_AUTH": "open",
-        "TUNIX_RT_SECRET_KEY": "of-the-tests",
-        "TUNIX_PYTHON": str(home / "no-tunix"),
-        "WEB_CONCURRENCY": "1",
-        "PYTHONUNBUFFERED": "1",
-    } | more
+    return (
+        kept
+        | {
+            "TUNIX_RT_HOME": str(home),
+            "DATABASE_URL": database_url or f"sqlite:///{home / 'tunix-rt.sqlite3'}",
+            "TUNIX_RT_AUTH": "open",
+            "TUNIX_RT_SECRET_KEY": "of-the-tests",
+            "TUNIX_PYTHON": str(home / "no-tunix"),
+            "WEB_CONCURRENCY": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        | more
+    )
 
 
 def manage(environment: dict[str, str], *arguments: str) -> str:

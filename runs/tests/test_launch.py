@@ -183,7 +183,8 @@ def test_the_body_must_be_an_object(api, body):
 
 
 @pytest.mark.parametrize(
-    "body", ["{", "nonsense", '{"learning_rate": NaN}', '{"learning_rate": Infinity}', "{'a': 1}", '{"a": "\\ud800"}', " "]
+    "body",
+    ["{", "nonsense", '{"learning_rate": NaN}', '{"learning_rate": Infinity}', "{'a': 1}", '{"a": "\\ud800"}', " "],
 )
 def test_a_body_that_is_not_json_is_unreadable(api, body):
     assert_error(api.post("/api/tunix/run", body.encode(), content_type="application/json"), 400)

@@ -53,7 +53,9 @@ def test_newest_first(api):
 
 def test_runs_of_one_moment_go_by_id_downwards(api):
     created = [create_run(started_at=MOMENT) for _ in range(20)]
-    assert ids(api.get("/api/tunix/runs")) == [str(run_id) for run_id in sorted((r.run_id for r in created), reverse=True)]
+    assert ids(api.get("/api/tunix/runs")) == [
+        str(run_id) for run_id in sorted((r.run_id for r in created), reverse=True)
+    ]
 
 
 def test_a_run_in_the_trash_is_in_no_list(api):
@@ -97,7 +99,23 @@ def test_offsets_visit_every_run_once_where_moments_are_equal(api):
 
 LIMIT = "limit must be between 1 and 100"
 OFFSET = "offset must be non-negative"
-NUMBERS_THAT_ARE_NONE = ["", "abc", "1.0", "1e1", "+1", " 1", "1 ", "1_0", "0x1", "٣", "１", "null", "true", "1,2", "%001"]
+NUMBERS_THAT_ARE_NONE = [
+    "",
+    "abc",
+    "1.0",
+    "1e1",
+    "+1",
+    " 1",
+    "1 ",
+    "1_0",
+    "0x1",
+    "٣",
+    "１",
+    "null",
+    "true",
+    "1,2",
+    "%001",
+]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "101", "1000", "99999999999999999999", *NUMBERS_THAT_ARE_NONE])

@@ -1,4 +1,4 @@
-"""Every page in a browser: launched from, filtered, annotated, deleted, read by axe, narrow and wide, without script."""
+"""Every page in a browser: its forms, its filters, its width, what axe says of it, and without script."""
 
 from datetime import timedelta
 
@@ -35,7 +35,9 @@ def test_launch_form_says_what_is_wrong_and_keeps_what_was_typed(site, dataset):
 
 
 def test_repeat_fills_the_form(site, dataset):
-    run = create_run(dataset_key="arithmetic-v1", model_id="google/gemma-2b-it", config={"batch_size": 16, "learning_rate": 3e-5})
+    run = create_run(
+        dataset_key="arithmetic-v1", model_id="google/gemma-2b-it", config={"batch_size": 16, "learning_rate": 3e-5}
+    )
     site.goto(f"{site.base}/runs/{run.run_id}/")
     site.get_by_role("link", name="Repeat…").first.click()
     expect(site.get_by_label("Model")).to_have_value("google/gemma-2b-it")
@@ -149,7 +151,9 @@ def test_browsable_api_launches_by_its_form(site, dataset):
 
 def test_api_docs_list_the_calls_offline(site):
     outside = []
-    site.on("request", lambda request: None if request.url.startswith((site.base, "data:")) else outside.append(request.url))
+    site.on(
+        "request", lambda request: None if request.url.startswith((site.base, "data:")) else outside.append(request.url)
+    )
     site.goto(f"{site.base}/api/docs")
     expect(site.get_by_text("/api/tunix/runs", exact=True).first).to_be_visible()
     assert outside == []
@@ -157,15 +161,25 @@ def test_api_docs_list_the_calls_offline(site):
 
 @pytest.fixture
 def every_page(dataset):
-    ok = services.launch(services.LaunchRequest("arithmetic-v1", "tunix-rt/tiny-qwen3", {"learning_rate": 2e-5, "num_epochs": 3, "batch_size": 8, "max_seq_length": 2048, "timeout_seconds": 60}))
+    ok = services.launch(
+        services.LaunchRequest(
+            "arithmetic-v1",
+            "tunix-rt/tiny-qwen3",
+            {"learning_rate": 2e-5, "num_epochs": 3, "batch_size": 8, "max_seq_length": 2048, "timeout_seconds": 60},
+        )
+    )
     services.annotate(ok, tags=["baseline"], notes="A note")
-    failed = create_run(status="failed", message="Dry-run failed: dataset not found", stderr="Dataset not found: x-v1", dataset_key="x-v1")
+    failed = create_run(
+        status="failed",
+        message="Dry-run failed: dataset not found",
+        stderr="Dataset not found: x-v1",
+        dataset_key="x-v1",
+    )
     create_run(status="running", mode="local", model_id="/models/a-very-long-directory-name/checkpoints/step-48000")
     create_run(status="lost", mode="local")
-    return [
-        "/", "/runs/", "/runs/?status=timeout", "/runs/?status=nonsense", f"/runs/{ok.run_id}/", f"/runs/{failed.run_id}/",
-        f"/runs/{failed.run_id}/delete/", "/datasets/", "/datasets/arithmetic-v1/", "/nothing-here/", "/login/",
-    ]  # fmt: skip
+    runs = ["", "?status=timeout", "?status=nonsense", f"{ok.run_id}/", f"{failed.run_id}/", f"{failed.run_id}/delete/"]
+    others = ["/", "/datasets/", "/datasets/arithmetic-v1/", "/nothing-here/", "/login/"]
+    return [f"/runs/{page}" for page in runs] + others
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -176,7 +190,9 @@ def test_axe_finds_nothing(site, every_page, scheme):
         if path == "/":
             site.get_by_text("Run History").click()
             site.get_by_role("button", name="View run").first.click()
-            expect(site.get_by_role("region", name="stdout of run").or_(site.get_by_text("(nothing was written)")).first).to_be_visible()
+            expect(
+                site.get_by_role("region", name="stdout of run").or_(site.get_by_text("(nothing was written)")).first
+            ).to_be_visible()
         found = Axe().run(site)
         assert found.violations_count == 0, f"{path} in {scheme}: {found.generate_report()}"
 

@@ -35,9 +35,7 @@ def test_panel_opens_and_fetches_runs(site):
     run = create_run(dataset_key="gsm8k-v1", model_id="google/gemma-2b-it", duration_seconds=24.2)
     open_panel(site)
     heads = site.get_by_role("table", name="Run history").get_by_role("columnheader")
-    expect(heads).to_have_text(
-        ["Run ID", "Dataset", "Model", "Mode", "Status", "Started At", "Duration", "Actions"]
-    )
+    expect(heads).to_have_text(["Run ID", "Dataset", "Model", "Mode", "Status", "Started At", "Duration", "Actions"])
     row = rows(site)
     expect(row).to_have_count(1)
     for text in (run.short_id, "gsm8k-v1", "google/gemma-2b-it", "dry-run", "Completed", "24 s"):
