@@ -21,7 +21,7 @@ from runs.models import TunixRun
 ROWS_PER_PAGE = 20
 PANEL_ROWS = 10
 PREVIEW_ROWS = 10
-TROUBLE_SHOWN = 8
+ROWS_PER_LIST = 5
 MAX_PAGE = 50_000
 Status = TunixRun.Status
 
@@ -45,11 +45,11 @@ def _overview(**context: Any) -> dict[str, Any]:
     trouble = alive.filter(status__in=[Status.FAILED, Status.TIMEOUT], started_at__gte=since)
     usage = shutil.disk_usage(settings.TUNIX_RT_HOME)
     return {
-        "running": alive.filter(status=Status.RUNNING).newest_first().for_table()[:TROUBLE_SHOWN],
+        "running": alive.filter(status=Status.RUNNING).newest_first().for_table()[:ROWS_PER_LIST],
         "running_count": alive.filter(status=Status.RUNNING).count(),
         "waiting_count": alive.filter(status=Status.PENDING).count(),
-        "trouble": trouble.newest_first().for_table()[:TROUBLE_SHOWN],
-        "lost": alive.filter(status=Status.LOST).newest_first().for_table()[:TROUBLE_SHOWN],
+        "trouble": trouble.newest_first().for_table()[:ROWS_PER_LIST],
+        "lost": alive.filter(status=Status.LOST).newest_first().for_table()[:ROWS_PER_LIST],
         "look_count": trouble.count() + alive.filter(status=Status.LOST).count(),
         "disk": usage,
         "disk_high": usage.total * 85 // 100,

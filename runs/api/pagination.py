@@ -31,8 +31,8 @@ class Page:
     def from_query(cls, query: QueryDict) -> "Page":
         """Raises Unprocessable for a number that is none or out of bounds, and for offset together with cursor."""
         errors: Errors = {}
-        limit = _number(query.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
-        offset = _number(query.get("offset", "0"), 0, MAX_OFFSET)
+        limit = whole_number(query.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
+        offset = whole_number(query.get("offset", "0"), 0, MAX_OFFSET)
         if limit is None:
             errors["limit"] = [f"must be between 1 and {MAX_LIMIT}"]
         if offset is None:
@@ -57,7 +57,7 @@ class Page:
         return {"data": rows[: self.limit], "pagination": block}
 
 
-def _number(text: str, minimum: int, maximum: int) -> int | None:
+def whole_number(text: str, minimum: int, maximum: int) -> int | None:
     """The number in `text`; None where it is none or out of bounds. int() would take " 5 ", "1_000" and "٣"."""
     if not WHOLE_NUMBER.fullmatch(text):
         return None

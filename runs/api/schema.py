@@ -42,6 +42,11 @@ LIST_PARAMETERS = [
         description="Words to be found in dataset, model or tag, or at the head of the run's ID.",
     ),
 ]
+WAIT_PARAMETER = OpenApiParameter(
+    "wait",
+    {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
+    description="Seconds to wait for the end of a local run. A dry run is answered when it has ended in any case.",
+)
 RUN_ID_PARAMETER = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
 KEY_PARAMETER = OpenApiParameter("key", {"type": "string", "pattern": f"^{KEY.pattern}$"}, OpenApiParameter.PATH)
 

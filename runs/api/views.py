@@ -21,12 +21,14 @@ from rest_framework.views import APIView
 from runs import datasets, services, tunix, unrecorded
 from runs.api import serializers
 from runs.api.exceptions import Unprocessable
-from runs.api.pagination import PAGE_PARAMETERS, Page
+from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import FormParser, RowsParser, TakesChunked
-from runs.api.schema import KEY_PARAMETER, LIST_PARAMETERS, RUN_ID_PARAMETER, Answers, page_schema
+from runs.api.schema import KEY_PARAMETER, LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
 
+# A dry run is answered when it has ended, so this bounds only what a caller may ask for.
+MAX_WAIT_SECONDS = 60
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -75,6 +77,7 @@ class LaunchView(TakesChunked, generics.GenericAPIView):
 
     @extend_schema(
         operation_id="launch_run",
+        parameters=[WAIT_PARAMETER],
         responses={
             200: serializers.RunSerializer,
             501: OpenApiResponse(serializers.ErrorSerializer, "Local runs are not available here."),
@@ -83,6 +86,8 @@ class LaunchView(TakesChunked, generics.GenericAPIView):
     )
     def post(self, request: Request) -> Response:
         check_query(request, "wait")
+        if whole_number(request.query_params.get("wait", "0"), 0, MAX_WAIT_SECONDS) is None:
+            raise Unprocessable({"wait": [f"must be between 0 and {MAX_WAIT_SECONDS}"]})
         serializer = serializers.LaunchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         run = services.launch(serializer.to_request(owner_of(request)))
