@@ -47,9 +47,9 @@ def fail_interrupted_dry_runs() -> int:
 
 
 def trash(run: TunixRun) -> bool:
-    """Out of every list. Only a run that has ended can go."""
-    ended = TunixRun.objects.alive().filter(pk=run.pk, status__in=TunixRun.TERMINAL)
-    return bool(ended.update(deleted_at=timezone.now()))
+    """Out of every list. A run that is pending or running cannot go."""
+    idle = TunixRun.objects.alive().filter(pk=run.pk).exclude(status__in=TunixRun.UNDER_WAY)
+    return bool(idle.update(deleted_at=timezone.now()))
 
 
 def restore(run_id: uuid.UUID) -> bool:

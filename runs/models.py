@@ -42,6 +42,7 @@ class TunixRun(models.Model):
         LOCAL = "local", "local"
 
     TERMINAL: ClassVar = (Status.COMPLETED, Status.FAILED, Status.TIMEOUT, Status.CANCELLED)
+    UNDER_WAY: ClassVar = (Status.PENDING, Status.RUNNING)
 
     run_id = models.UUIDField("run ID", primary_key=True, default=uuid.uuid4, editable=False)
     dataset_key = models.CharField("dataset", max_length=KEY_LENGTH)
@@ -103,8 +104,8 @@ class TunixRun(models.Model):
         return str(self.run_id)[:8]
 
     @property
-    def is_terminal(self) -> bool:
-        return self.status in self.TERMINAL
+    def is_under_way(self) -> bool:
+        return self.status in self.UNDER_WAY
 
 
 class RunTag(models.Model):

@@ -133,7 +133,7 @@ def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None 
 
 def delete(run: TunixRun, *, purge: bool = False) -> None:
     """Move a run to the trash, or free its record and files at once. Raises NotEnded."""
-    if not lifecycle.trash(run) and not run.is_terminal:
+    if not lifecycle.trash(run) and run.is_under_way:
         raise NotEnded(f"The run is {run.status}: it can be deleted when it has ended.")
     if purge:
         _free(run.run_id)

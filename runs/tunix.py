@@ -37,16 +37,16 @@ def availability() -> Availability:
 
 @lru_cache(maxsize=4)
 def _availability(command: str, python: str, _period: int) -> Availability:
-    return _own_command(command) if command.strip() else _tunix_of(python)
+    return _own_command(command, python) if command.strip() else _tunix_of(python)
 
 
-def _own_command(command: str) -> Availability:
+def _own_command(command: str, python: str) -> Availability:
     try:
         program = shlex.split(command)[0]
     except ValueError as error:
         return Availability(False, None, f"TUNIX_COMMAND cannot be split into arguments: {error}")
-    found = program in ("{python}",) or shutil.which(program)
-    if not found:
+    program = program.replace("{python}", python)
+    if not shutil.which(program):
         return Availability(False, None, f"TUNIX_COMMAND's program {program!r} cannot be found")
     return Availability(True, None, f"Runs are trained by {program}")
 

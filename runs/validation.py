@@ -35,7 +35,7 @@ def output_dir(value: str) -> None:
 
 def tags(values: list[str]) -> None:
     if len(values) > TAGS_PER_RUN:
-        raise ValidationError(f"a run has at most {TAGS_PER_RUN} tags")
+        raise ValidationError(f"must be at most {TAGS_PER_RUN}")
     for value in values:
         if len(value) > TAG_LENGTH or not TAG.fullmatch(value) or value != value.strip():
-            raise ValidationError(f"a tag has 1–{TAG_LENGTH} characters, no comma, and no space at its ends")
+            raise ValidationError(f"must have 1–{TAG_LENGTH} characters each, no comma, and no space at their ends")
