@@ -1,20 +1,35 @@
 """The only writer of a run's status. One function per transition, each a single conditional statement.
 
-A function that changed nothing says so by returning False: somebody else was first.
+A function that changed nothing says so: somebody else was first. What guards a local run's transitions is its claim, a
+token that the dispatcher makes and the supervisor carries; the database's clock decides when it has run out.
 """
 
+import hashlib
+import secrets
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from runs.models import TunixRun
 
-Status = TunixRun.Status
+Status, Mode, Cause = TunixRun.Status, TunixRun.Mode, TunixRun.Cause
 RESULT_FIELDS = ("status", "exit_code", "stdout", "stderr", "message", "completed_at", "duration_seconds")
 # A dry run takes a second. One that is `running` after this long has lost its process.
 DRY_RUN_LIFETIME = timedelta(minutes=10)
+# A run that was claimed so often and never began cannot be started here.
+MAX_CLAIMS = 3
+SUPERVISED = (Status.RUNNING, Status.LOST)
+RELEASED: dict[str, Any] = {"claim": "", "slot": None, "lease_expires_at": None}
+
+
+# --- dry runs ---------------------------------------------------------------------------------------------------------
 
 
 def begin(run: TunixRun) -> None:
@@ -38,12 +53,39 @@ def finish(run: TunixRun) -> bool:
 def fail_interrupted_dry_runs() -> int:
     """running -> failed, for dry runs whose process died in the middle. Returns how many."""
     now = timezone.now()
-    overdue = TunixRun.objects.filter(
-        status=Status.RUNNING, mode=TunixRun.Mode.DRY_RUN, started_at__lt=now - DRY_RUN_LIFETIME
-    )
+    overdue = TunixRun.objects.filter(status=Status.RUNNING, mode=Mode.DRY_RUN, started_at__lt=now - DRY_RUN_LIFETIME)
     message = "Dry-run failed: interrupted"
     stderr = "The server stopped before the validation ended. Nothing was trained; run it again."
     return overdue.update(status=Status.FAILED, message=message, stderr=stderr, completed_at=now)
+
+
+# --- local runs: what a user asks for ---------------------------------------------------------------------------------
+
+
+def accept(run: TunixRun) -> None:
+    """(new) -> pending."""
+    run.save(force_insert=True)
+
+
+def cancel(run_id: uuid.UUID) -> bool:
+    """pending -> cancelled where nobody has claimed it, else a request that its supervisor answers. False: it has ended."""
+    runs = TunixRun.objects.filter(pk=run_id)
+    cancelled = runs.filter(status=Status.PENDING, claim="").update(
+        status=Status.CANCELLED,
+        cause=Cause.CANCELLED,
+        cancel_requested_at=Now(),
+        completed_at=Now(),
+        message="Local execution cancelled",
+    )
+    if cancelled:
+        return True
+    open_ = runs.filter(status__in=(Status.PENDING, *SUPERVISED))
+    return bool(open_.filter(cancel_requested_at=None).update(cancel_requested_at=Now())) or open_.exists()
+
+
+def fence(run_id: uuid.UUID) -> None:
+    """Take a lost run's token: whoever still carries it can write nothing more, and will kill its tree."""
+    TunixRun.objects.filter(pk=run_id, status=Status.LOST).update(claim="", lease_expires_at=None)
 
 
 def trash(run: TunixRun) -> bool:
@@ -55,3 +97,116 @@ def trash(run: TunixRun) -> bool:
 def restore(run_id: uuid.UUID) -> bool:
     """Back from the trash."""
     return bool(TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).update(deleted_at=None))
+
+
+# --- local runs: the dispatcher ---------------------------------------------------------------------------------------
+
+
+def claim(host: str, boot_id: str, slots: Sequence[int]) -> tuple[TunixRun, str] | None:
+    """Take the next pending run for a free slot of this host. Returns it with the token of its supervisor."""
+    with transaction.atomic():
+        taken = set(TunixRun.objects.filter(host=host, slot__isnull=False).values_list("slot", flat=True))
+        free = [slot for slot in slots if slot not in taken]
+        queue = TunixRun.objects.alive().filter(status=Status.PENDING, claim="").order_by(*QUEUE_ORDER)
+        if connection.features.has_select_for_update_skip_locked:
+            queue = queue.select_for_update(skip_locked=True)
+        run = queue.first() if free else None
+        if run is None:
+            return None
+        token = secrets.token_hex(16)
+        values = {"host": host, "boot_id": boot_id, "slot": free[0], "claim": hashed(token)}
+        try:
+            with transaction.atomic():
+                TunixRun.objects.filter(pk=run.pk, status=Status.PENDING, claim="").update(
+                    **values, claims=F("claims") + 1, lease_expires_at=_lease()
+                )
+        except IntegrityError:  # another dispatcher of this host took the slot
+            return None
+    return run, token
+
+
+QUEUE_ORDER = ("-priority", "accepted_at", "run_id")
+
+
+def unclaim_expired() -> int:
+    """A claim that ran out before its supervisor began: back to the queue, or failed after three. Returns how many."""
+    expired = TunixRun.objects.filter(status=Status.PENDING, lease_expires_at__lt=Now()).exclude(claim="")
+    failed = expired.filter(claims__gte=MAX_CLAIMS).update(
+        **RELEASED,
+        status=Status.FAILED,
+        cause=Cause.NOT_STARTED,
+        completed_at=Now(),
+        message=f"Local execution failed: could not be started in {MAX_CLAIMS} tries",
+    )
+    return failed + expired.update(**RELEASED, host="", boot_id="")
+
+
+def overdue(host: str, boot_id: str) -> list[TunixRun]:
+    """Supervised runs whose supervisor is silent beyond its lease, and those of this host from before it was restarted."""
+    silent = Q(lease_expires_at__lt=Now())
+    restarted = Q(host=host) & ~Q(boot_id=boot_id)
+    runs = TunixRun.objects.filter(status__in=SUPERVISED, mode=Mode.LOCAL).filter(silent | restarted).exclude(claim="")
+    return list(runs.exclude(status=Status.LOST, slot=None))
+
+
+def supervised_on(host: str) -> list[TunixRun]:
+    return list(TunixRun.objects.filter(host=host, status=Status.RUNNING, mode=Mode.LOCAL).newest_first())
+
+
+def lose(run: TunixRun, message: str) -> bool:
+    """running -> lost, of the run as it was seen. Its supervisor may come back; its slot stays taken."""
+    seen = TunixRun.objects.filter(pk=run.pk, status=Status.RUNNING, claim=run.claim)
+    seen = seen.filter(lease_expires_at=run.lease_expires_at)
+    return bool(seen.update(status=Status.LOST, cause=Cause.HOST_LOST, message=message))
+
+
+def free_slot(run: TunixRun) -> bool:
+    """Give a lost run's slot to others, its processes being known dead."""
+    return bool(TunixRun.objects.filter(pk=run.pk, status=Status.LOST, claim=run.claim).update(slot=None))
+
+
+# --- local runs: the supervisor ---------------------------------------------------------------------------------------
+
+
+def start(run_id: uuid.UUID, token: str, processes: dict[str, Any]) -> bool:
+    """pending -> running. False: the claim is another's by now, or the run was cancelled; start nothing."""
+    held = _held(run_id, token, Status.PENDING)
+    if held.filter(cancel_requested_at=None).update(
+        status=Status.RUNNING, started_at=Now(), heartbeat_at=Now(), lease_expires_at=_lease(), processes=processes
+    ):
+        return True
+    held.filter(cancel_requested_at__isnull=False).update(
+        **RELEASED,
+        status=Status.CANCELLED,
+        cause=Cause.CANCELLED,
+        completed_at=Now(),
+        message="Local execution cancelled",
+    )
+    return False
+
+
+def heartbeat(run_id: uuid.UUID, token: str, **seen: Any) -> bool:
+    """Renew the lease, and write what is seen of the output. lost -> running. False: fenced."""
+    renewed = {"heartbeat_at": Now(), "lease_expires_at": _lease(), **seen}
+    if _held(run_id, token, Status.RUNNING).update(**renewed):
+        return True
+    return bool(_held(run_id, token, Status.LOST).update(**renewed, status=Status.RUNNING, cause="", message=""))
+
+
+def end(run_id: uuid.UUID, token_hash: str, result: dict[str, Any]) -> bool:
+    """pending, running or lost -> the final status of `result`, by whoever holds the token."""
+    held = TunixRun.objects.filter(pk=run_id, claim=token_hash, status__in=(Status.PENDING, *SUPERVISED))
+    return bool(token_hash) and bool(held.update(**RELEASED, **result))
+
+
+def hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _held(run_id: uuid.UUID, token: str, status: TunixRun.Status) -> Any:
+    return TunixRun.objects.filter(pk=run_id, claim=hashed(token), status=status)
+
+
+def _lease() -> Any:
+    length = Value(timedelta(seconds=settings.LEASE_SECONDS))
+    return ExpressionWrapper(Now() + length, output_field=DateTimeField())

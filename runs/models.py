@@ -25,7 +25,10 @@ def newest_first(name: str, *columns: str) -> models.Index:
 class TunixRun(models.Model):
     """One request to train.
 
-    State transitions: (new) -> running -> completed | failed, for a dry run.
+    State transitions, each a function in lifecycle.py:
+    dry run: (new) -> running -> completed | failed
+    local:   (new) -> pending -> running -> completed | failed | timeout | cancelled
+             pending -> cancelled | failed, running -> lost, lost -> running or a final status
     """
 
     class Status(models.TextChoices):
@@ -36,6 +39,24 @@ class TunixRun(models.Model):
         TIMEOUT = "timeout"
         CANCELLED = "cancelled"
         LOST = "lost"
+
+    class Priority(models.IntegerChoices):
+        LOW = 0
+        NORMAL = 1
+        HIGH = 2
+
+    class Cause(models.TextChoices):
+        """Why a run did not complete."""
+
+        EXIT = "exit", "ended with an error"
+        SIGNAL = "signal", "killed by a signal"
+        HOST_OUT_OF_MEMORY = "host_out_of_memory", "out of the host's memory"
+        DEVICE_OUT_OF_MEMORY = "device_out_of_memory", "out of the device's memory"
+        NAN_LOSS = "nan_loss", "the loss became NaN"
+        NOT_STARTED = "not_started", "could not be started"
+        TIMEOUT = "timeout", "ran out of time"
+        CANCELLED = "cancelled", "cancelled"
+        HOST_LOST = "host_lost", "its host or supervisor is gone"
 
     class Mode(models.TextChoices):
         DRY_RUN = "dry-run", "dry-run"
@@ -64,6 +85,24 @@ class TunixRun(models.Model):
     notes = models.TextField(blank=True, default="")
     deleted_at = models.DateTimeField("in the trash since", null=True, blank=True)
 
+    # Execution of a local run. Who holds the token may write; its hash is kept, so that a copy of the table is no key.
+    priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+    cause = models.CharField("cause of death", max_length=32, choices=Cause.choices, blank=True, default="")
+    retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
+    resume = models.BooleanField(default=False)
+    accepted_at = models.DateTimeField(default=timezone.now, editable=False)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    claim = models.CharField(max_length=64, blank=True, default="", editable=False)
+    claims = models.SmallIntegerField("claims so far", default=0)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    host = models.CharField(max_length=255, blank=True, default="")
+    boot_id = models.CharField(max_length=64, blank=True, default="")
+    slot = models.SmallIntegerField(null=True, blank=True)
+    # {"supervisor": [pid, ticks], "child": [pid, ticks]}: where to find them again.
+    processes = models.JSONField(default=dict)
+    files_bytes = models.BigIntegerField(default=0, help_text="What the run's directory holds on disk.")
+
     objects = TunixRunQuerySet.as_manager()
     # Whether the database holds this state of the run; a result that it did not take waits on disk.
     recorded = True
@@ -77,6 +116,13 @@ class TunixRun(models.Model):
             newest_first("ix_tunix_runs_status", "status"),
             newest_first("ix_tunix_runs_mode", "mode"),
             newest_first("ix_tunix_runs_model_id", "model_id"),
+            models.Index(
+                fields=["-priority", "accepted_at", "run_id"], name="ix_tunix_runs_queue", condition=Q(status="pending")
+            ),
+            models.Index(
+                fields=["lease_expires_at"], name="ix_tunix_runs_lease", condition=Q(lease_expires_at__isnull=False)
+            ),
+            newest_first("ix_tunix_runs_cause", "cause"),
             models.Index(fields=["deleted_at"], name="ix_tunix_runs_trash", condition=Q(deleted_at__isnull=False)),
         ]
         constraints: ClassVar = [
@@ -85,6 +131,10 @@ class TunixRun(models.Model):
                 condition=Q(status__in=["pending", "running", "completed", "failed", "timeout", "cancelled", "lost"]),
             ),
             models.CheckConstraint(name="ck_tunix_runs_mode", condition=Q(mode__in=["dry-run", "local"])),
+            # Two runs never share a slot of a host.
+            models.UniqueConstraint(
+                name="uq_tunix_runs_slot", fields=["host", "slot"], condition=Q(slot__isnull=False)
+            ),
             # A run has an end exactly when its status is a final one.
             models.CheckConstraint(
                 name="ck_tunix_runs_completed_at",
@@ -102,6 +152,10 @@ class TunixRun(models.Model):
     @property
     def short_id(self) -> str:
         return str(self.run_id)[:8]
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in self.TERMINAL
 
     @property
     def is_under_way(self) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from runs import datasets, dry_run, lifecycle, tunix, unrecorded
+from runs.execution.executors.local import LocalExecutor
+from runs.execution.wake import wake_dispatcher
 from runs.models import RunTag, TunixRun
 
 log = logging.getLogger(__name__)
 TRASH_LIFETIME = timedelta(days=7)
+WAIT_POLL_SECONDS = 0.1
 
 
 class LocalRunsUnavailable(Exception):
@@ -28,6 +32,10 @@ class LocalRunsUnavailable(Exception):
 
 class NotEnded(Exception):
     """The run is pending or running and must end first."""
+
+
+class AlreadyEnded(Exception):
+    """The run's status is final."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,33 @@ class LaunchRequest:
     config: dict[str, Any]
     output_dir: str = ""
     dry_run: bool = True
+    priority: int = TunixRun.Priority.NORMAL
     owner: AbstractBaseUser | None = None
 
 
 def launch(request: LaunchRequest) -> TunixRun:
-    """Execute a dry run and return its record, finished, whether or not the database took it (`recorded` says).
+    """Execute a dry run and return its record, finished, or accept a local run and return it, pending.
 
-    Raises LocalRunsUnavailable for a training.
+    A dry run's result is returned whether or not the database took it (`recorded` says). A local run exists only with its
+    record. Raises LocalRunsUnavailable, or the database's error for a local run.
     """
-    if not request.dry_run:
-        raise LocalRunsUnavailable(_why_no_local_runs())
     run = _new_run(request)
+    if request.dry_run:
+        _dry_run(run)
+    else:
+        if not tunix.availability().available:
+            raise LocalRunsUnavailable(f"Local runs are not available: {tunix.availability().message}.")
+        _accept(run)
+    return run
+
+
+def _accept(run: TunixRun) -> None:
+    lifecycle.accept(run)
+    wake_dispatcher()
+    log.info("run %s accepted", run.run_id)
+
+
+def _dry_run(run: TunixRun) -> None:
     _record(lifecycle.begin, run)
     dry_run.execute(run)
     run.recorded = _record(lifecycle.finish, run)
@@ -58,7 +82,6 @@ def launch(request: LaunchRequest) -> TunixRun:
     elif unrecorded.waiting():
         record_the_unrecorded()
     log.info("run %s %s: %s", run.run_id, run.status, run.message)
-    return run
 
 
 def _new_run(request: LaunchRequest) -> TunixRun:
@@ -67,19 +90,58 @@ def _new_run(request: LaunchRequest) -> TunixRun:
         run_id=run_id,
         dataset_key=request.dataset_key,
         model_id=request.model_id,
-        mode=TunixRun.Mode.DRY_RUN,
-        status=TunixRun.Status.RUNNING,
+        mode=TunixRun.Mode.DRY_RUN if request.dry_run else TunixRun.Mode.LOCAL,
+        status=TunixRun.Status.RUNNING if request.dry_run else TunixRun.Status.PENDING,
         output_dir=request.output_dir or f"./output/tunix_run_{str(run_id)[:8]}",
         config=request.config,
+        priority=request.priority,
         owner_id=getattr(request.owner, "pk", None),
     )
 
 
-def _why_no_local_runs() -> str:
-    found = tunix.availability()
-    if not found.available:
-        return f"Local runs are not available: {found.message}."
-    return f"Local runs are not available: {found.message}, but this version of tunix-rt cannot start it yet."
+def wait_for_end(run: TunixRun, seconds: float) -> TunixRun:
+    """The run as it is when it has ended, or after so long."""
+    deadline = time.monotonic() + seconds
+    while not run.is_terminal and time.monotonic() < deadline:
+        time.sleep(WAIT_POLL_SECONDS)
+        run.refresh_from_db()
+    return run
+
+
+def cancel(run: TunixRun) -> None:
+    """Ask for the end of a run that has not ended. Asking twice is the same as once. Raises AlreadyEnded."""
+    if not lifecycle.cancel(run.run_id):
+        raise AlreadyEnded("The run has ended already.")
+    run.refresh_from_db()
+    LocalExecutor().request_stop(run)
+
+
+def retry(run: TunixRun, *, resume: bool = False, owner: AbstractBaseUser | None = None) -> TunixRun:
+    """A new run of the same inputs. A lost run's supervisor is fenced first. Raises NotEnded, LocalRunsUnavailable."""
+    if run.is_under_way:
+        raise NotEnded(f"The run is {run.status}: it can be retried when it has ended.")
+    again = _new_run(
+        LaunchRequest(
+            dataset_key=run.dataset_key,
+            model_id=run.model_id,
+            config=run.config,
+            output_dir="" if run.output_dir.startswith("./output/tunix_run_") else run.output_dir,
+            dry_run=run.mode == TunixRun.Mode.DRY_RUN,
+            priority=run.priority,
+            owner=owner,
+        )
+    )
+    again.retry_of, again.resume = run, resume
+    if again.mode == TunixRun.Mode.DRY_RUN:
+        _dry_run(again)
+        return again
+    if not tunix.availability().available:
+        raise LocalRunsUnavailable(f"Local runs are not available: {tunix.availability().message}.")
+    with transaction.atomic():
+        lifecycle.fence(run.run_id)
+        lifecycle.accept(again)
+    wake_dispatcher()
+    return again
 
 
 def _record(write: Callable[[TunixRun], Any], run: TunixRun) -> bool:

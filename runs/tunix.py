@@ -14,6 +14,7 @@ from django.conf import settings
 INSTALL_HINT = "install it with `make tunix`"
 # Importing tunix loads JAX, 3.8 s; its metadata says the version in 0.05 s.
 ASK_VERSION = "import importlib.metadata as m; print(m.version('google-tunix'))"
+DEFAULT_COMMAND = "{python} -m runs.trainer {manifest}"
 ASK_SECONDS = 10
 CACHE_SECONDS = 30
 _asking = threading.Lock()
@@ -27,6 +28,11 @@ class Availability:
 
     # A dry run, the registry and every page work without Tunix.
     runtime_required: bool = False
+
+
+def training_command() -> str:
+    """TUNIX_COMMAND, or the trainer of this project under TUNIX_PYTHON."""
+    return settings.TUNIX_COMMAND.strip() or DEFAULT_COMMAND
 
 
 def availability() -> Availability:

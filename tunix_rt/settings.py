@@ -59,6 +59,14 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TUNIX_PYTHON = env.str("TUNIX_PYTHON", str(BASE_DIR / ".venv-tunix" / "bin" / "python"))
 TUNIX_COMMAND = env.str("TUNIX_COMMAND", "")
 DEFAULT_TIMEOUT_SECONDS = positive("TUNIX_RT_DEFAULT_TIMEOUT_SECONDS", 24 * 3600)
+SLOTS = positive("TUNIX_RT_SLOTS", 1)
+# A supervisor says every few seconds that it lives; silent for a lease, its run is lost. At least six heartbeats long.
+HEARTBEAT_SECONDS = positive("TUNIX_RT_HEARTBEAT_SECONDS", 5)
+LEASE_SECONDS = positive("TUNIX_RT_LEASE_SECONDS", 60)
+if LEASE_SECONDS < 6 * HEARTBEAT_SECONDS:
+    raise ImproperlyConfigured("TUNIX_RT_LEASE_SECONDS must be at least 6 times TUNIX_RT_HEARTBEAT_SECONDS.")
+# Between the polite signal and the last one: a trainer saves its checkpoint, and XLA delays Python's handlers.
+GRACE_SECONDS = positive("TUNIX_RT_GRACE_SECONDS", 30)
 MAX_UPLOAD_BYTES = positive("TUNIX_RT_MAX_UPLOAD_BYTES", 20 * 1024**3)
 
 # --- database ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ STATUS_OF = {
     datasets.TooLarge: 413,
     datasets.DiskFull: 507,
     services.NotEnded: 409,
+    services.AlreadyEnded: 409,
     services.LocalRunsUnavailable: 501,
 }
 

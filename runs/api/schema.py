@@ -47,6 +47,11 @@ WAIT_PARAMETER = OpenApiParameter(
     {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
     description="Seconds to wait for the end of a local run. A dry run is answered when it has ended in any case.",
 )
+STREAM_PARAMETER = OpenApiParameter("stream", {"type": "string", "enum": ["stdout", "stderr"], "default": "stdout"})
+LOG_PARAMETERS = [
+    OpenApiParameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
+    OpenApiParameter("limit", {"type": "integer", "minimum": 4, "maximum": 1024 * 1024, "default": 64 * 1024}),
+]
 RUN_ID_PARAMETER = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
 KEY_PARAMETER = OpenApiParameter("key", {"type": "string", "pattern": f"^{KEY.pattern}$"}, OpenApiParameter.PATH)
 

@@ -87,6 +87,12 @@ class RunSerializer(serializers.ModelSerializer):
             "message",
             "created_at",
             "config",
+            "cause",
+            "priority",
+            "retry_of",
+            "cancel_requested_at",
+            "host",
+            "files_bytes",
             "tags",
             "notes",
             "owner",
@@ -111,6 +117,23 @@ class AnnotateSerializer(StrictSerializer):
 
     def validate_tags(self, values: list[str]) -> list[str]:
         return list(dict.fromkeys(values))
+
+
+class RetrySerializer(StrictSerializer):
+    """How to run again."""
+
+    resume = Boolean(default=False, initial=False, help_text="Continue from the source's last checkpoint.")
+
+
+class LogSerializer(serializers.Serializer):
+    """A piece of a stream; offsets are bytes."""
+
+    stream = serializers.CharField()
+    offset = serializers.IntegerField()
+    next_offset = serializers.IntegerField()
+    size = serializers.IntegerField()
+    eof = serializers.BooleanField()
+    text = serializers.CharField()
 
 
 class UploadSerializer(serializers.Serializer):

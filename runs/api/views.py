@@ -1,6 +1,8 @@
 """The HTTP API. What is asked is checked here; what is done is in services."""
 
+import contextlib
 import dataclasses
+import io
 import re
 import uuid
 from typing import Any
@@ -18,12 +20,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from runs import datasets, services, tunix, unrecorded
+from runs import datasets, logs, services, tunix, unrecorded
 from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import FormParser, RowsParser, TakesChunked
-from runs.api.schema import KEY_PARAMETER, LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
+from runs.api.schema import (
+    KEY_PARAMETER,
+    LIST_PARAMETERS,
+    LOG_PARAMETERS,
+    RUN_ID_PARAMETER,
+    STREAM_PARAMETER,
+    WAIT_PARAMETER,
+    Answers,
+    page_schema,
+)
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
 
@@ -71,7 +82,7 @@ class RunFilterBackend:
 
 
 class LaunchView(TakesChunked, generics.GenericAPIView):
-    """Launch a run. A dry run, the default, is answered when it has ended."""
+    """Launch a run. A dry run, the default, is answered when it has ended; a local run when it is accepted."""
 
     serializer_class = serializers.LaunchSerializer
 
@@ -80,18 +91,24 @@ class LaunchView(TakesChunked, generics.GenericAPIView):
         parameters=[WAIT_PARAMETER],
         responses={
             200: serializers.RunSerializer,
+            202: OpenApiResponse(serializers.RunSerializer, "A local run is accepted; its address is in Location."),
             501: OpenApiResponse(serializers.ErrorSerializer, "Local runs are not available here."),
             **Answers.BODY,
         },
     )
     def post(self, request: Request) -> Response:
         check_query(request, "wait")
-        if whole_number(request.query_params.get("wait", "0"), 0, MAX_WAIT_SECONDS) is None:
+        seconds = whole_number(request.query_params.get("wait", "0"), 0, MAX_WAIT_SECONDS)
+        if seconds is None:
             raise Unprocessable({"wait": [f"must be between 0 and {MAX_WAIT_SECONDS}"]})
         serializer = serializers.LaunchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         run = services.launch(serializer.to_request(owner_of(request)))
-        return Response(record_of(run))
+        if run.mode == TunixRun.Mode.DRY_RUN:
+            return Response(record_of(run))
+        run = services.wait_for_end(run, seconds)
+        headers = {"Location": f"/api/tunix/runs/{run.run_id}"}
+        return Response(record_of(run), status=200 if run.is_terminal else 202, headers=headers)
 
 
 def owner_of(request: Request) -> Any:
@@ -184,6 +201,96 @@ class RestoreView(generics.GenericAPIView):
         if services.restore(parse_run_id(run_id)) is None:
             raise NotFound(f"Tunix run not found: {run_id}")
         return Response(serializers.RunSerializer(run_or_404(run_id)).data)
+
+
+class CancelView(generics.GenericAPIView):
+    """Ask for the end of a run."""
+
+    serializer_class = serializers.RunSerializer
+
+    @extend_schema(
+        operation_id="cancel_run",
+        parameters=[RUN_ID_PARAMETER],
+        request=None,
+        responses={202: serializers.RunSerializer, 409: serializers.ErrorSerializer, **Answers.ONE},
+    )
+    def post(self, request: Request, run_id: str) -> Response:
+        check_query(request)
+        services.cancel(run_or_404(run_id))
+        return Response(serializers.RunSerializer(run_or_404(run_id)).data, status=status.HTTP_202_ACCEPTED)
+
+
+class RetryView(generics.GenericAPIView):
+    """A new run with the same inputs."""
+
+    serializer_class = serializers.RetrySerializer
+
+    @extend_schema(
+        operation_id="retry_run",
+        parameters=[RUN_ID_PARAMETER],
+        responses={
+            201: serializers.RunSerializer,
+            409: serializers.ErrorSerializer,
+            501: serializers.ErrorSerializer,
+            **Answers.ONE,
+            **Answers.BODY,
+        },
+    )
+    def post(self, request: Request, run_id: str) -> Response:
+        check_query(request)
+        run = run_or_404(run_id)
+        serializer = serializers.RetrySerializer(data=request.data or {})
+        serializer.is_valid(raise_exception=True)
+        again = services.retry(run, owner=owner_of(request), **serializer.validated_data)
+        headers = {"Location": f"/api/tunix/runs/{again.run_id}"}
+        return Response(record_of(again), status=status.HTTP_201_CREATED, headers=headers)
+
+
+class LogView(APIView):
+    """A piece of what a run has written, by bytes."""
+
+    @extend_schema(
+        operation_id="read_log",
+        parameters=[RUN_ID_PARAMETER, STREAM_PARAMETER, *LOG_PARAMETERS],
+        responses={200: serializers.LogSerializer, **Answers.ONE},
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        check_query(request, "stream", "offset", "limit")
+        query = request.query_params
+        offset = whole_number(query.get("offset", "0"), 0, 2**31 - 1)
+        limit = whole_number(query.get("limit", str(logs.DEFAULT_LIMIT)), 4, logs.MAX_LIMIT)
+        if offset is None:
+            raise Unprocessable({"offset": ["must be non-negative"]})
+        if limit is None:
+            raise Unprocessable({"limit": [f"must be between 4 and {logs.MAX_LIMIT}"]})
+        piece = logs.read(run_or_404(run_id), stream_of(request), offset, limit)
+        return Response(dataclasses.asdict(piece))
+
+
+class LogDownloadView(APIView):
+    """The whole of what a run has written."""
+
+    @extend_schema(
+        operation_id="download_log",
+        parameters=[RUN_ID_PARAMETER, STREAM_PARAMETER],
+        responses={(200, "text/plain"): bytes, **Answers.ONE},
+    )
+    def get(self, request: Request, run_id: str) -> Any:
+        check_query(request, "stream")
+        run, stream = run_or_404(run_id), stream_of(request)
+        file: Any = io.BytesIO(getattr(run, stream).encode())
+        if run.mode == TunixRun.Mode.LOCAL:
+            with contextlib.suppress(FileNotFoundError):
+                file = logs.path(run, stream).open("rb")
+        name = f"{run.short_id}-{stream}.log"
+        return FileResponse(file, content_type="text/plain; charset=utf-8", filename=name, as_attachment=True)
+
+
+def stream_of(request: Request) -> str:
+    stream = request.query_params.get("stream", "stdout")
+    if stream not in logs.STREAMS:
+        raise Unprocessable({"stream": ["must be stdout or stderr"]})
+    return stream
 
 
 class TunixStatusView(APIView):

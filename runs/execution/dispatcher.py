@@ -1,0 +1,91 @@
+"""Claims what waits, starts its supervisor, and resolves what has fallen silent.
+
+It holds nothing that matters: everything is in the database and on disk. It can be killed at any moment and started
+again, and two of them do no harm.
+"""
+
+import logging
+import select
+import time
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from runs import lifecycle
+from runs.execution import wake
+from runs.execution.executors.local import LocalExecutor, host_name
+from runs.execution.process import boot_id
+from runs.execution.rundir import RunDirectory
+from runs.models import TunixRun
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 1.0
+REAP_SECONDS = 2.0
+
+
+class Dispatcher:
+    def __init__(self) -> None:
+        self.host, self.boot = host_name(), boot_id()
+        self.executor = LocalExecutor()
+        self.stopping = False
+        self._reaped = 0.0
+
+    def run(self) -> None:
+        """Until `stopping` is set."""
+        pipe = wake.listen()
+        while not self.stopping:
+            try:
+                self.step()
+            except DatabaseError as error:
+                log.warning("the database cannot be used, trying again: %s", error)
+                connection.close()
+            ready, _, _ = select.select([pipe], [], [], POLL_SECONDS)
+            if ready:
+                wake.drain(pipe)
+
+    def step(self) -> None:
+        if time.monotonic() - self._reaped >= REAP_SECONDS:
+            self.reap()
+            self._reaped = time.monotonic()
+        while not self.stopping and self.start_next():
+            pass
+
+    def start_next(self) -> bool:
+        claimed = lifecycle.claim(self.host, self.boot, range(settings.SLOTS))
+        if claimed is None:
+            return False
+        run, token = claimed
+        try:
+            self.executor.submit(run, token)
+        except OSError as error:  # its claim runs out and is taken again
+            log.error("run %s: its supervisor could not be started: %s", run.run_id, error)
+        else:
+            log.info("run %s: claimed", run.run_id)
+        return True
+
+    def reap(self) -> None:
+        if count := lifecycle.unclaim_expired():
+            log.warning("%d claims ran out before their runs began", count)
+        for run in lifecycle.overdue(self.host, self.boot):
+            self._resolve(run)
+
+    def _resolve(self, run: TunixRun) -> None:
+        """A silent run: its result, where it left one; else lost, and its slot free where its processes are dead."""
+        result = RunDirectory(run.run_id).read_result() if run.host == self.host else None
+        if result is not None:
+            lifecycle.end(run.run_id, run.claim, result)
+            return
+        alive = self.executor.inspect(run)
+        lifecycle.lose(run, f"Local execution lost: {_why(alive, run.boot_id == self.boot)}")
+        if alive is False:
+            self.executor.kill_leftovers(run)
+            lifecycle.free_slot(run)
+
+
+def _why(alive: bool | None, same_boot: bool) -> str:
+    if alive is None:
+        return "its host has stopped reporting"
+    if alive:
+        return "its supervisor lives and cannot reach the database; it may come back"
+    return "its supervisor died" if same_boot else "its host was restarted"

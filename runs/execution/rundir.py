@@ -1,0 +1,65 @@
+"""A run's own directory: what lies where, and the result that survives a database that is away."""
+
+import json
+import os
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+
+class RunDirectory:
+    def __init__(self, run_id: uuid.UUID):
+        self.path = Path(settings.RUNS_DIR) / str(run_id)
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.yaml"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.path / "supervisor.log"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "exit.json"
+
+    def log(self, stream: str) -> Path:
+        return self.path / f"{stream}.log"
+
+    def output(self, output_dir: str) -> Path:
+        """The output directory of the request, inside. Raises ValueError where a link leads out."""
+        target = (self.path / output_dir).resolve()
+        if not target.is_relative_to(self.path.resolve()):
+            raise ValueError(f"output directory {output_dir} leaves the run's own directory")
+        return target
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Whole or not at all, before the database hears of it. Raises OSError."""
+        partial = self.result.with_suffix(".partial")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(result, file, default=datetime.isoformat)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(self.result)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """What `write_result` wrote; None where there is nothing that can be read."""
+        try:
+            result = json.loads(self.result.read_text(encoding="utf-8"))
+            return result | {"completed_at": datetime.fromisoformat(result["completed_at"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def size(self) -> int:
+        """Bytes on disk, of everything in it."""
+        total = 0
+        for directory, _, names in os.walk(self.path):
+            for name in names:
+                try:
+                    total += (Path(directory) / name).lstat().st_blocks * 512
+                except OSError:
+                    continue
+        return total

@@ -1,0 +1,120 @@
+"""Real dispatchers on the test's database, and what a test asks of the runs that they start."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+
+from runs import services
+from runs.execution.executors.local import TOKEN_VARIABLE
+from runs.models import TunixRun
+from runs.tests.helpers import CONFIG
+
+TRAINER = Path(__file__).with_name("trainer.py")
+COMMAND = f"{sys.executable} {TRAINER} {{model_id}}"
+
+
+def database_url() -> str:
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        return f"sqlite:///{database['NAME']}"
+    return f"postgres://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    return kept | {
+        "TUNIX_RT_HOME": str(settings.TUNIX_RT_HOME),
+        "DATABASE_URL": database_url(),
+        "TUNIX_COMMAND": COMMAND,
+        "TUNIX_RT_SLOTS": "2",
+        "TUNIX_RT_HEARTBEAT_SECONDS": "1",
+        "TUNIX_RT_LEASE_SECONDS": "6",
+        "TUNIX_RT_GRACE_SECONDS": "3",
+        **extra,
+    }
+
+
+class Engine:
+    """Starts dispatchers; ends everything that they started."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        self.dispatchers: list[subprocess.Popen] = []
+
+    def dispatcher(self, **extra: str) -> subprocess.Popen:
+        log = (self.home / "dispatcher.log").open("ab")
+        manage = Path(settings.BASE_DIR) / "manage.py"
+        started = subprocess.Popen(
+            [sys.executable, manage, "dispatcher"], env=environment(**extra), stdout=log, stderr=log, cwd=settings.BASE_DIR
+        )
+        self.dispatchers.append(started)
+        return started
+
+    def stop(self) -> None:
+        for dispatcher in self.dispatchers:
+            dispatcher.kill()
+            dispatcher.wait()
+        for process in processes_of(self.home):
+            process.kill()
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Every living process that has this home in its environment, but for this one."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("TUNIX_RT_HOME") == str(home):
+                found.append(process)
+            elif str(home) in process.environ().get("TUNIX_RT_RUN_DIR", ""):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def launch(behaviour: str, **config) -> TunixRun:
+    request = services.LaunchRequest("arithmetic-v1", behaviour, CONFIG | config, dry_run=False)
+    return services.launch(request)
+
+
+def wait_for(run: TunixRun, *statuses: str, seconds: float = 20) -> TunixRun:
+    """The run, in one of these statuses; any final one where none is named."""
+    wanted = statuses or TunixRun.TERMINAL
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        run.refresh_from_db()
+        if run.status in wanted:
+            return run
+        time.sleep(0.05)
+    raise AssertionError(f"{run} is {run.status} ({run.message}) after {seconds} s, not {' or '.join(wanted)}")
+
+
+def started(run: TunixRun) -> int:
+    """How many times the run's trainer was started."""
+    return len(list((Path(settings.RUNS_DIR) / str(run.run_id)).glob("started-*")))
+
+
+def supervisor_of(run: TunixRun) -> int:
+    return run.processes["supervisor"][0]
+
+
+def trainer_of(run: TunixRun) -> psutil.Process:
+    children = [p for p in psutil.process_iter() if str(run.run_id) in environ(p).get("TUNIX_RT_RUN_DIR", "")]
+    return children[0]
+
+
+def environ(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def end(pid: int, number: int = signal.SIGKILL) -> None:
+    os.kill(pid, number)
