@@ -4,7 +4,9 @@ It holds nothing that matters: everything is in the database and on disk. It can
 again, and two of them do no harm.
 """
 
+import contextlib
 import logging
+import os
 import select
 import time
 
@@ -45,6 +47,7 @@ class Dispatcher:
                 wake.drain(pipe)
 
     def step(self) -> None:
+        _bury_children()
         if time.monotonic() - self._reaped >= REAP_SECONDS:
             self.reap()
             self._reaped = time.monotonic()
@@ -81,6 +84,13 @@ class Dispatcher:
         if alive is False:
             self.executor.kill_leftovers(run)
             lifecycle.free_slot(run)
+
+
+def _bury_children() -> None:
+    """Supervisors outlive dispatchers, but one that ends before is this process's child, and a zombie until asked for."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
 
 
 def _why(alive: bool | None, same_boot: bool) -> str:
