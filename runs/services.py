@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
@@ -112,12 +113,19 @@ def record_the_unrecorded() -> int:
     done = 0
     for path in unrecorded.waiting():
         for run in unrecorded.read(path):
-            if not _record(lifecycle.finish, run):
+            if not _record(_finish_late, run):
                 return done
             path.unlink(missing_ok=True)
             done += 1
             log.info("run %s: recorded from %s", run.run_id, path.name)
     return done
+
+
+def _finish_late(run: TunixRun) -> bool:
+    """As `lifecycle.finish`, for a run whose owner may be gone by now."""
+    if not get_user_model()._default_manager.filter(pk=run.owner_id).exists():
+        run.owner_id = None
+    return lifecycle.finish(run)
 
 
 def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None = None) -> None:

@@ -103,10 +103,14 @@ class RunListItemSerializer(serializers.ModelSerializer):
         read_only_fields = LIST_FIELDS
 
 
+class TagsField(serializers.ListField):
+    pass
+
+
 class AnnotateSerializer(StrictSerializer):
     """What may be changed in a run: its tags and notes."""
 
-    tags = serializers.ListField(child=Text(), required=False, validators=[validation.tags])
+    tags = TagsField(child=Text(), required=False, validators=[validation.tags])
     notes = Text(required=False, allow_blank=True, max_length=NOTES_LENGTH)
 
     def validate_tags(self, values: list[str]) -> list[str]:

@@ -23,6 +23,7 @@ from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import FormParser, RowsParser, TakesChunked
+from runs.api.renderers import JSONWhateverIsAccepted
 from runs.api.schema import KEY_PARAMETER, LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
@@ -262,6 +263,8 @@ class DatasetView(APIView):
 
 class DatasetDataView(APIView):
     """One dataset's rows, as they were sent."""
+
+    content_negotiation_class = JSONWhateverIsAccepted
 
     @extend_schema(
         operation_id="get_dataset_data",
