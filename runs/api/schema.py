@@ -17,7 +17,8 @@ from runs.models import TunixRun
 
 NO_NUL = {"type": "string", "pattern": "^[^\\x00]*$"}
 KEY_SCHEMA = {"type": "string", "pattern": f"^(?!.*\\.\\.){KEY.pattern}$", "maxLength": KEY_LENGTH}
-MOMENT = {"anyOf": [{"type": "string", "format": each} for each in ("date-time", "date")]}
+EMPTY = {"type": "string", "maxLength": 0}
+MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}, EMPTY]}
 TAG_SCHEMA = {"type": "string", "pattern": r"^[^\s,\x00]([^,\x00\r\n\t]*[^\s,\x00])?$", "maxLength": TAG_LENGTH}
 
 

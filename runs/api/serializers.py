@@ -120,8 +120,8 @@ class AnnotateSerializer(StrictSerializer):
 class UploadSerializer(serializers.Serializer):
     """A dataset as a form sends it."""
 
-    dataset_name = serializers.CharField()
-    dataset_version = serializers.CharField(initial="v1")
+    dataset_name = Text(validators=[validation.dataset_key])
+    dataset_version = Text(validators=[validation.dataset_key], initial="v1")
     file = serializers.FileField(help_text="JSON Lines: one row per line.", allow_empty_file=True)
 
 

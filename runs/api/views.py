@@ -24,7 +24,7 @@ from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import FormParser, RowsParser, TakesChunked
 from runs.api.renderers import JSONWhateverIsAccepted
-from runs.api.schema import KEY_PARAMETER, LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
+from runs.api.schema import KEY_PARAMETER, KEY_SCHEMA, LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
 
@@ -210,8 +210,8 @@ class DatasetListView(TakesChunked, generics.GenericAPIView):
     @extend_schema(
         operation_id="add_dataset",
         parameters=[
-            OpenApiParameter("dataset_name", str, description="With a body of rows; a form has it as a field."),
-            OpenApiParameter("dataset_version", str, description="With a body of rows; a form has it as a field."),
+            OpenApiParameter("dataset_name", KEY_SCHEMA, description="With a body of rows; a form has it as a field."),
+            OpenApiParameter("dataset_version", KEY_SCHEMA, description="With a body of rows; a form has it as a field."),
         ],
         request={"application/x-ndjson": bytes, "multipart/form-data": serializers.UploadSerializer},
         responses={
