@@ -145,12 +145,13 @@ def _check_manifest(key: str, manifest: Any) -> None:
 
     if not isinstance(manifest, dict):
         refuse("is not an object")
-    kinds = {"dataset_schema_version": str, "format": str, "row_count": int, "bytes": int, "sha256": str}
+    texts = ("dataset_key", "dataset_schema_version", "format", "sha256")
+    kinds = dict.fromkeys(texts, str) | {"row_count": int, "bytes": int}
     for name, kind in kinds.items():
         if not isinstance(manifest.get(name), kind) or isinstance(manifest[name], bool):
             refuse(f"has no {name}" if name not in manifest else f"has a {name} of the wrong type")
-    if manifest.get("dataset_key") != key:
-        refuse(f"is that of {manifest.get('dataset_key')!r}")
+    if manifest["dataset_key"] != key:
+        refuse(f"is that of {manifest['dataset_key']!r}")
     if manifest["dataset_schema_version"] != SCHEMA_VERSION:
         refuse(f"has schema {manifest['dataset_schema_version']}; {SCHEMA_VERSION} is known here")
     if manifest["format"] not in FORMATS:
@@ -261,8 +262,8 @@ def add(name: str, version: str, chunks: Iterable[bytes]) -> tuple[Dataset, bool
     target = _directory(key)
     incoming = Path(settings.DATASETS_DIR) / INCOMING / uuid.uuid4().hex
     try:
-        _refuse_overlong(target)
         incoming.mkdir(parents=True)
+        _refuse_overlong(target)
         content = _receive(chunks, incoming / "data.jsonl")
         manifest = {
             "dataset_key": key,
@@ -301,9 +302,11 @@ def _directory(key: str) -> Path:
 
 
 def _refuse_overlong(target: Path) -> None:
-    """A key may have 256 characters; most file systems stop at 255."""
+    """A key may have 256 characters; most file systems stop at 255. They say so only where the parent is there."""
     try:
-        target.exists()
+        os.lstat(target)
+    except FileNotFoundError:
+        return
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise

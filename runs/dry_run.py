@@ -161,16 +161,16 @@ def _read_rows(path: Path) -> tuple[int, list[str]]:
     problems: list[str] = []
     rows = more = 0
     form = datasets.RowForm()
-    for line in _numbered_lines(path):
+    for number, line in _numbered_lines(path):
         try:
-            form.check(*line)
+            form.check(number, line)
         except datasets.RowInvalid as problem:
             if len(problems) < PROBLEMS_SHOWN:
                 problems.append(str(problem))
             else:
                 more += 1
         rows += 1
-        if rows == ROWS_CHECKED:
+        if rows == ROWS_CHECKED or len(line) > datasets.MAX_ROW_BYTES:  # its end may lie gigabytes away
             break
     if more:
         problems.append(f"and {more} more")

@@ -28,6 +28,8 @@ class SeveralWidget(forms.TextInput):
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
         given: list[str] = data.getlist(name) if hasattr(data, "getlist") else data.get(name) or []
+        if len(given) > VALUES_PER_FILTER:
+            return given  # repeats and all: it is refused for their number
         parts: Iterable[str] = given
         if self.separator:
             parts = (part.strip() for value in given for part in value.split(self.separator))

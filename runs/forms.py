@@ -89,7 +89,7 @@ class LaunchForm(AccessibleForm):
     def numbers(self) -> list[forms.BoundField]:
         return [self[name] for name in TRAINING if name != "timeout_seconds"]
 
-    def to_request(self, owner: Any) -> LaunchRequest:
+    def to_request(self, owner: Any, *, dry_run: bool = True) -> LaunchRequest:
         given = self.cleaned_data
         config = {name: given[name] for name in TRAINING}
         config["timeout_seconds"] = config["timeout_seconds"] or settings.DEFAULT_TIMEOUT_SECONDS
@@ -98,6 +98,7 @@ class LaunchForm(AccessibleForm):
             model_id=given["model_id"],
             output_dir=given["output_dir"],
             config=config,
+            dry_run=dry_run,
             owner=owner,
         )
 

@@ -46,6 +46,8 @@ def finish(run: TunixRun) -> bool:
         with transaction.atomic():
             run.save(force_insert=True)
     except IntegrityError:
+        if not TunixRun.objects.filter(pk=run.pk).exists():
+            raise
         return False
     return True
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.utils import timezone
 
 from runs import datasets, dry_run, lifecycle, tunix, unrecorded
+from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor
-from runs.execution.wake import wake_dispatcher
 from runs.models import RunTag, TunixRun
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def launch(request: LaunchRequest) -> TunixRun:
 
 def _accept(run: TunixRun) -> None:
     lifecycle.accept(run)
-    wake_dispatcher()
+    wake.wake_dispatcher()
     log.info("run %s accepted", run.run_id)
 
 
@@ -97,6 +98,18 @@ def _new_run(request: LaunchRequest) -> TunixRun:
         priority=request.priority,
         owner_id=getattr(request.owner, "pk", None),
     )
+
+
+def queue(run: TunixRun) -> str:
+    """Why a pending run waits, in words; nothing for any other."""
+    if run.status != TunixRun.Status.PENDING:
+        return ""
+    if not wake.is_heard():
+        return "No dispatcher runs on this host, so nothing starts. It starts with make run, or manage.py dispatcher."
+    ahead = TunixRun.objects.ahead_of(run).count()
+    if ahead:
+        return f"{ahead} {'run is' if ahead == 1 else 'runs are'} ahead of it; {settings.SLOTS} at a time."
+    return "It is next, and starts when a slot is free."
 
 
 def wait_for_end(run: TunixRun, seconds: float) -> TunixRun:
@@ -140,7 +153,7 @@ def retry(run: TunixRun, *, resume: bool = False, owner: AbstractBaseUser | None
     with transaction.atomic():
         lifecycle.fence(run.run_id)
         lifecycle.accept(again)
-    wake_dispatcher()
+    wake.wake_dispatcher()
     return again
 
 
@@ -174,12 +187,19 @@ def record_the_unrecorded() -> int:
     done = 0
     for path in unrecorded.waiting():
         for run in unrecorded.read(path):
-            if not _record(lifecycle.finish, run):
+            if not _record(_finish_late, run):
                 return done
             path.unlink(missing_ok=True)
             done += 1
             log.info("run %s: recorded from %s", run.run_id, path.name)
     return done
+
+
+def _finish_late(run: TunixRun) -> bool:
+    """As `lifecycle.finish`, for a run whose owner may be gone by now."""
+    if not get_user_model()._default_manager.filter(pk=run.owner_id).exists():
+        run.owner_id = None
+    return lifecycle.finish(run)
 
 
 def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None = None) -> None:

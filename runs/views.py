@@ -9,9 +9,12 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
+
+from django_htmx.http import HttpResponseClientRedirect
 
 from runs import datasets, services
 from runs.filters import RunTableFilter
@@ -73,7 +76,14 @@ def launch(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         template, context = ("#launch", {"form": form}) if in_place else ("", _overview(form=form))
         return render(request, f"runs/overview.html{template}", context, status=422)
-    run = services.launch(form.to_request(_owner(request)))
+    dry_run = request.POST.get("action") != "train"
+    try:
+        run = services.launch(form.to_request(_owner(request), dry_run=dry_run))
+    except services.LocalRunsUnavailable as error:
+        messages.error(request, str(error))
+        return HttpResponseClientRedirect(reverse("overview")) if in_place else redirect("overview")
+    if in_place and not dry_run:
+        return HttpResponseClientRedirect(run.get_absolute_url())
     if in_place:
         return render(request, "runs/overview.html#launch", {"form": form, "launched": run})
     return redirect(run) if run.recorded else render(request, "runs/unrecorded.html", {"run": run})
@@ -113,10 +123,41 @@ def _page_number(request: HttpRequest) -> int | None:
     return page if 1 <= page <= MAX_PAGE else None
 
 
+@require_POST
+def cancel(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = _run(run_id)
+    try:
+        services.cancel(run)
+    except services.AlreadyEnded as error:
+        messages.error(request, str(error))
+    return redirect(run)
+
+
+@require_POST
+def retry(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = _run(run_id)
+    try:
+        again = services.retry(run, resume="resume" in request.POST, owner=_owner(request))
+    except (services.NotEnded, services.LocalRunsUnavailable) as error:
+        messages.error(request, str(error))
+        return redirect(run)
+    return redirect(again)
+
+
 @require_GET
 def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
     run = _run(run_id)
-    return render(request, "runs/run.html", {"run": run, "form": AnnotateForm.of(run), **_dataset_of(run)})
+    return render(
+        request,
+        "runs/run.html",
+        {
+            "run": run,
+            "form": AnnotateForm.of(run),
+            "queue": services.queue(run),
+            "grace": settings.GRACE_SECONDS,
+            **_dataset_of(run),
+        },
+    )
 
 
 @require_GET

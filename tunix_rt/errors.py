@@ -13,7 +13,12 @@ TITLES = {
 
 
 def wants_json(request: HttpRequest) -> bool:
-    return request.path_info.startswith("/api/") or request.path_info in ("/healthz", "/readyz")
+    return is_api(request.path_info)
+
+
+def is_api(path: str) -> bool:
+    """Whether programs, not people, ask for `path`, with or without a slash at its end."""
+    return path.startswith("/api/") or path in ("/api", "/healthz", "/healthz/", "/readyz", "/readyz/")
 
 
 def error_response(request: HttpRequest, status: int, detail: str) -> HttpResponse:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -11,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from tunix_rt.errors import error_response
+from tunix_rt.errors import error_response, is_api
 
 log = logging.getLogger("runs.http")
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -23,7 +22,7 @@ def api_without_trailing_slash(get_response: GetResponse) -> GetResponse:
     """`/api/tunix/runs/` is `/api/tunix/runs`: both answer, neither redirects."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
+        if request.path_info.endswith("/") and is_api(request.path_info):
             request.path_info = request.path_info[:-1]
         return get_response(request)
 
@@ -49,7 +48,9 @@ def _same_origin(request: HttpRequest) -> bool:
     if site is not None:
         return site in ("same-origin", "none") or request.headers.get("Origin", "") in settings.CSRF_TRUSTED_ORIGINS
     origin = request.headers.get("Origin")
-    return origin is None or origin in settings.CSRF_TRUSTED_ORIGINS or urlsplit(origin).netloc == request.get_host()
+    if origin is None or origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    return origin.partition("://")[2] == request.get_host()
 
 
 def database_away(get_response: GetResponse) -> GetResponse:

@@ -41,7 +41,8 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     elif isinstance(error, datasets.UploadRefused):
         error = Unprocessable({"file": error.problems}, str(error))
     elif isinstance(error, datasets.KeyInvalid):
-        error = Unprocessable({str(error).partition(" ")[0]: [str(error)]})
+        name, _, rule = str(error).partition(" ")
+        error = Unprocessable({name: [rule]})
     elif isinstance(error, UnreadablePostError):
         error = exceptions.ParseError("The request ended early. Nothing was stored.")
     for kind, code in STATUS_OF.items():

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 from django.template import loader
-from rest_framework import renderers
+from rest_framework import negotiation, renderers
 
 
 class JSONRenderer(renderers.BaseRenderer):
@@ -43,3 +43,10 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
     def get_filter_form(self, data: Any, view: Any, request: Any) -> str | None:
         forms = [backend().to_html(request, None, view) for backend in getattr(view, "filter_backends", ())]
         return loader.render_to_string(self.filter_template, {"elements": forms}) if forms else None
+
+
+class JSONWhateverIsAccepted(negotiation.DefaultContentNegotiation):
+    """For a view whose answer is no JSON: its errors are, also for a client that accepts rows only."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type

@@ -2,14 +2,69 @@
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers as fields
 
+from runs import validation
 from runs.api import serializers
+from runs.api.fields import Number, Text
 from runs.api.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET
 from runs.datasets import KEY
 from runs.filters import SEARCH_LENGTH, VALUES_PER_FILTER
+from runs.limits import KEY_LENGTH, TAG_LENGTH, TAGS_PER_RUN
 from runs.models import TunixRun
+
+NO_NUL = {"type": "string", "pattern": "^[^\\x00]*$"}
+KEY_SCHEMA = {"type": "string", "pattern": f"^(?!.*\\.\\.){KEY.pattern}$", "maxLength": KEY_LENGTH}
+EMPTY = {"type": "string", "maxLength": 0}
+MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}, EMPTY]}
+TAG_SCHEMA = {"type": "string", "pattern": r"^[^\s,\x00]([^,\x00\r\n\t]*[^\s,\x00])?$", "maxLength": TAG_LENGTH}
+
+
+class NumberSchema(OpenApiSerializerFieldExtension):
+    """A Number's Limit, in OpenAPI's words."""
+
+    target_class = Number
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        limit = self.target.limit
+        bounds = {"minimum": limit.minimum, "maximum": limit.maximum} | (
+            {"exclusiveMinimum": True} if limit.above else {}
+        )
+        return {"type": "integer" if limit.whole else "number", **bounds}
+
+
+class TextSchema(OpenApiSerializerFieldExtension):
+    """A Text takes no NUL, and is empty only where it says so."""
+
+    target_class = Text
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        if validation.dataset_key in self.target.validators:
+            return KEY_SCHEMA
+        lengths = {"minLength": 0 if self.target.allow_blank else 1}
+        if self.target.max_length:
+            lengths["maxLength"] = self.target.max_length
+        return NO_NUL | lengths
+
+
+class TagsSchema(OpenApiSerializerFieldExtension):
+    target_class = serializers.TagsField
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        return {"type": "array", "items": TAG_SCHEMA, "maxItems": TAGS_PER_RUN}
+
+
+class StrictSchema(OpenApiSerializerExtension):
+    """A field that is not known is refused."""
+
+    target_class = serializers.StrictSerializer
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return schema | {"additionalProperties": False}
 
 
 def _several(name: str, description: str, items: dict[str, Any]) -> OpenApiParameter:
@@ -22,7 +77,6 @@ def _any_of(values: list[str]) -> dict[str, Any]:
     return {"type": "string", "pattern": f"^(({one})(,({one}))*)?$"}
 
 
-NO_NUL = {"type": "string", "pattern": "^[^\\x00]*$"}
 LIST_PARAMETERS = [
     OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
     OpenApiParameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
@@ -31,11 +85,11 @@ LIST_PARAMETERS = [
     ),
     _several("status", "One or more statuses.", _any_of(TunixRun.Status.values)),
     _several("mode", "One or more modes.", _any_of(TunixRun.Mode.values)),
-    _several("dataset_key", "One or more dataset keys.", NO_NUL),
-    _several("model_id", "One or more models; a comma belongs to the model.", NO_NUL),
-    _several("tag", "Runs that have one of these tags.", NO_NUL),
-    OpenApiParameter("started_after", str, description="A date or a time in ISO 8601, UTC where it has no offset."),
-    OpenApiParameter("started_before", str, description="The same; a date includes its whole day."),
+    _several("dataset_key", "One or more dataset keys.", NO_NUL | {"maxLength": KEY_LENGTH}),
+    _several("model_id", "One or more models; a comma belongs to the model.", NO_NUL | {"maxLength": KEY_LENGTH}),
+    _several("tag", "Runs that have one of these tags.", NO_NUL | {"maxLength": TAG_LENGTH}),
+    OpenApiParameter("started_after", MOMENT, description="A date or a time in ISO 8601, UTC where it has no offset."),
+    OpenApiParameter("started_before", MOMENT, description="The same; a date includes its whole day."),
     OpenApiParameter(
         "q",
         {**NO_NUL, "maxLength": SEARCH_LENGTH},
@@ -53,7 +107,7 @@ LOG_PARAMETERS = [
     OpenApiParameter("limit", {"type": "integer", "minimum": 4, "maximum": 1024 * 1024, "default": 64 * 1024}),
 ]
 RUN_ID_PARAMETER = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
-KEY_PARAMETER = OpenApiParameter("key", {"type": "string", "pattern": f"^{KEY.pattern}$"}, OpenApiParameter.PATH)
+KEY_PARAMETER = OpenApiParameter("key", KEY_SCHEMA, OpenApiParameter.PATH)
 
 
 def page_schema() -> Any:

@@ -109,10 +109,14 @@ class RunListItemSerializer(serializers.ModelSerializer):
         read_only_fields = LIST_FIELDS
 
 
+class TagsField(serializers.ListField):
+    pass
+
+
 class AnnotateSerializer(StrictSerializer):
     """What may be changed in a run: its tags and notes."""
 
-    tags = serializers.ListField(child=Text(), required=False, validators=[validation.tags])
+    tags = TagsField(child=Text(), required=False, validators=[validation.tags])
     notes = Text(required=False, allow_blank=True, max_length=NOTES_LENGTH)
 
     def validate_tags(self, values: list[str]) -> list[str]:
@@ -139,8 +143,8 @@ class LogSerializer(serializers.Serializer):
 class UploadSerializer(serializers.Serializer):
     """A dataset as a form sends it."""
 
-    dataset_name = serializers.CharField()
-    dataset_version = serializers.CharField(initial="v1")
+    dataset_name = Text(validators=[validation.dataset_key])
+    dataset_version = Text(validators=[validation.dataset_key], initial="v1")
     file = serializers.FileField(help_text="JSON Lines: one row per line.", allow_empty_file=True)
 
 

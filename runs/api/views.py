@@ -25,8 +25,10 @@ from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import FormParser, RowsParser, TakesChunked
+from runs.api.renderers import JSONWhateverIsAccepted
 from runs.api.schema import (
     KEY_PARAMETER,
+    KEY_SCHEMA,
     LIST_PARAMETERS,
     LOG_PARAMETERS,
     RUN_ID_PARAMETER,
@@ -35,6 +37,7 @@ from runs.api.schema import (
     Answers,
     page_schema,
 )
+from runs.execution import wake
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
 
@@ -316,8 +319,10 @@ class DatasetListView(TakesChunked, generics.GenericAPIView):
     @extend_schema(
         operation_id="add_dataset",
         parameters=[
-            OpenApiParameter("dataset_name", str, description="With a body of rows; a form has it as a field."),
-            OpenApiParameter("dataset_version", str, description="With a body of rows; a form has it as a field."),
+            OpenApiParameter("dataset_name", KEY_SCHEMA, description="With a body of rows; a form has it as a field."),
+            OpenApiParameter(
+                "dataset_version", KEY_SCHEMA, description="With a body of rows; a form has it as a field."
+            ),
         ],
         request={"application/x-ndjson": bytes, "multipart/form-data": serializers.UploadSerializer},
         responses={
@@ -370,6 +375,8 @@ class DatasetView(APIView):
 class DatasetDataView(APIView):
     """One dataset's rows, as they were sent."""
 
+    content_negotiation_class = JSONWhateverIsAccepted
+
     @extend_schema(
         operation_id="get_dataset_data",
         parameters=[KEY_PARAMETER],
@@ -408,4 +415,8 @@ class ReadyView(APIView):
             return Response({"detail": f"The database cannot be used: {str(error).strip()}"}, status=503)
         if pending:
             return Response({"detail": f"{len(pending)} migrations are not applied: run manage.py migrate"}, status=503)
+        if not wake.is_heard():
+            return Response(
+                {"detail": "No dispatcher runs here: local runs would wait. Start manage.py dispatcher"}, status=503
+            )
         return Response({"status": "ok", "unrecorded_results": len(unrecorded.waiting())})

@@ -13,7 +13,9 @@ TAIL_BYTES = 1024 * 1024
 
 
 class Stream:
-    def __init__(self, path: Path, *, max_bytes: int = MAX_FILE_BYTES, tail_bytes: int = TAIL_BYTES, keep: int = 10_240):
+    def __init__(
+        self, path: Path, *, max_bytes: int = MAX_FILE_BYTES, tail_bytes: int = TAIL_BYTES, keep: int = 10_240
+    ):
         """Append to `path` up to `max_bytes`; keep `keep` bytes of the head and of the tail in memory."""
         self.total = 0
         self.lost = 0

@@ -21,6 +21,15 @@ def wake_dispatcher() -> None:
             os.close(pipe)
 
 
+def is_heard() -> bool:
+    """Whether a dispatcher of this host listens."""
+    try:
+        os.close(os.open(_path(), os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
 def listen() -> int:
     """The pipe's reading end, which `select` waits for. Opened for both, so that it never reads as ended."""
     path = _path()

@@ -82,7 +82,7 @@ class Server:
 
 def environment_of(home: Path, database_url: str | None = None, **more: str) -> dict[str, str]:
     """The environment of a server in `home`, with nothing of the tests' own."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {n: v for n, v in os.environ.items() if n in ("PATH", "HOME", "LANG") or n.startswith("COVERAGE_")}
     return (
         kept
         | {

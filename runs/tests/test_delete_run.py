@@ -11,7 +11,7 @@ from runs.models import RunTag, TunixRun
 from runs.tests.helpers import assert_error, create_run, ids, random_id
 
 pytestmark = pytest.mark.django_db
-ENDED = ["completed", "failed", "timeout", "cancelled"]
+ENDED = ["completed", "failed", "timeout", "cancelled", "lost"]
 
 
 def delete(api, run, query=""):

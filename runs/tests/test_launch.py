@@ -226,3 +226,14 @@ def test_a_model_without_a_home_is_a_failed_validation(api, dataset):
 
 def test_a_model_path_that_no_file_system_takes_is_a_failed_validation(api, dataset):
     assert launch(api, model_id="/" + "é" * 255)["message"] == "Dry-run failed: implausible model id"
+
+
+@pytest.mark.parametrize("wait", ["0", "60"])
+def test_wait_changes_nothing_for_a_dry_run(api, dataset, wait):
+    assert api.post(f"/api/tunix/run?wait={wait}", LAUNCH).json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("wait", ["", "-1", "61", "1.5", "abc", "9" * 30])
+def test_wait_must_be_between_0_and_60(api, wait):
+    assert_error(api.post(f"/api/tunix/run?wait={wait}", LAUNCH), 422, "wait must be between 0 and 60")
+    assert not TunixRun.objects.exists()

@@ -130,6 +130,22 @@
   addEventListener("DOMContentLoaded", () => prepare(document));
   addEventListener("htmx:afterSwap", (event) => prepare(event.detail.target));
 
+  // A poll swaps parts of a page: what the reader has scrolled stays where it is, what followed the end follows it.
+  let scrolled = {};
+  addEventListener("htmx:beforeSwap", () => {
+    scrolled = {};
+    for (const log of all("pre[aria-label]")) {
+      scrolled[log.ariaLabel] = { top: log.scrollTop, atEnd: log.scrollTop + log.clientHeight >= log.scrollHeight - 4 };
+    }
+  });
+  addEventListener("htmx:oobAfterSwap", () => {
+    prepare(document);
+    for (const log of all("pre[aria-label]")) {
+      const before = scrolled[log.ariaLabel];
+      if (before) log.scrollTop = before.atEnd ? log.scrollHeight : before.top;
+    }
+  });
+
   // A menu closes on Escape and on a click elsewhere; "/" goes to the search.
   addEventListener("click", (event) => { for (const menu of all(".menu[open]")) if (!menu.contains(event.target)) menu.open = false; });
   addEventListener("keydown", (event) => {

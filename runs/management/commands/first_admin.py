@@ -5,17 +5,24 @@ import secrets
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.core.management.base import BaseCommand
+from django.db.models import Q
 
 NAME = "admin"
+# As the user of the open mode is, which nobody can log in as.
+WITHOUT_PASSWORD = Q(password="") | Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 
 
 class Command(BaseCommand):
-    help = "Make the superuser `admin` where nobody is superuser yet: with ADMIN_PASSWORD, or a password printed once."
+    help = "Make the superuser `admin` where none can log in yet: with ADMIN_PASSWORD, or a password printed once."
 
     def handle(self, **_: Any) -> None:
         users = get_user_model()._default_manager
-        if users.filter(is_superuser=True).exists():
+        if users.filter(is_superuser=True).exclude(WITHOUT_PASSWORD).exists():
+            return
+        if users.filter(username=NAME).exists():
+            self.stderr.write(f"No superuser can log in, and {NAME} is somebody else: use createsuperuser.")
             return
         given = os.environ.get("ADMIN_PASSWORD", "")
         password = given or secrets.token_urlsafe(15)

@@ -56,9 +56,8 @@ class Command(BaseCommand):
             if done % (10 * BATCH) == 0 or done == count:
                 seconds = time.monotonic() - started
                 self.stdout.write(f"{done:>9,} of {count:,} runs, {seconds:.0f} s, {done / seconds:,.0f} a second")
-        if (
-            connection.vendor == "postgresql"
-        ):  # as autovacuum will do within minutes: plans are measured as they will be
+        # Autovacuum would do it within minutes; plans are to be measured as they will be then.
+        if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE tunix_runs, tunix_run_tags")
 

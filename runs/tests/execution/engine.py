@@ -23,7 +23,9 @@ def database_url() -> str:
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         return f"sqlite:///{database['NAME']}"
-    return f"postgres://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    return (
+        f"postgres://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    )
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -51,7 +53,11 @@ class Engine:
         log = (self.home / "dispatcher.log").open("ab")
         manage = Path(settings.BASE_DIR) / "manage.py"
         started = subprocess.Popen(
-            [sys.executable, manage, "dispatcher"], env=environment(**extra), stdout=log, stderr=log, cwd=settings.BASE_DIR
+            [sys.executable, manage, "dispatcher"],
+            env=environment(**extra),
+            stdout=log,
+            stderr=log,
+            cwd=settings.BASE_DIR,
         )
         self.dispatchers.append(started)
         return started

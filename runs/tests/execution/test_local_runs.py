@@ -27,7 +27,12 @@ def test_it_works(engine):
         ("exit=3", 3, "Local execution failed with exit code 3", "exit"),
         ("kill=11", -11, "Local execution failed: killed by signal SIGSEGV", "signal"),
         ("kill=9", -9, "Local execution failed: killed by signal SIGKILL", "host_out_of_memory"),
-        ("say=RESOURCE_EXHAUSTED: out of memory,exit=1", 1, "Local execution failed with exit code 1", "device_out_of_memory"),
+        (
+            "say=RESOURCE_EXHAUSTED: out of memory,exit=1",
+            1,
+            "Local execution failed with exit code 1",
+            "device_out_of_memory",
+        ),
         ("say=step 3 loss nan,exit=1", 1, "Local execution failed with exit code 1", "nan_loss"),
     ],
 )

@@ -1,0 +1,23 @@
+# The web server of tunix-rt, as an ordinary user. Everything that it writes is in the volume /data.
+FROM python:3.11-slim
+
+WORKDIR /app
+RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin tunix-rt \
+    && install --directory --owner tunix-rt --group tunix-rt --mode 0750 /data
+ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
+
+# Before the code, so that a change of the code installs nothing again.
+COPY requirements.txt ./
+COPY scripts/install scripts/
+RUN scripts/install requirements.txt
+
+COPY . .
+RUN TUNIX_RT_SECRET_KEY=build TUNIX_RT_HOME=/app/collected .venv/bin/python manage.py collectstatic --no-input --verbosity 0
+
+ENV HOST=0.0.0.0 PORT=8000 TUNIX_RT_AUTH=required TUNIX_RT_HOME=/data
+USER tunix-rt
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD [".venv/bin/python", "-c", \
+    "import os, urllib.request as u; u.urlopen(f'http://localhost:{os.environ[\"PORT\"]}/healthz', timeout=3)"]
+ENTRYPOINT ["scripts/docker_entrypoint"]
