@@ -70,7 +70,7 @@ def accept(run: TunixRun) -> None:
 
 
 def cancel(run_id: uuid.UUID) -> bool:
-    """pending -> cancelled where nobody has claimed it, else a request that its supervisor answers. False: it has ended."""
+    """pending -> cancelled where unclaimed, else a request that the supervisor answers. False: it has ended."""
     runs = TunixRun.objects.filter(pk=run_id)
     cancelled = runs.filter(status=Status.PENDING, claim="").update(
         status=Status.CANCELLED,
@@ -144,7 +144,7 @@ def unclaim_expired() -> int:
 
 
 def overdue(host: str, boot_id: str) -> list[TunixRun]:
-    """Supervised runs whose supervisor is silent beyond its lease, and those of this host from before it was restarted."""
+    """Runs whose supervisor is silent beyond its lease, and those of this host from before it was restarted."""
     silent = Q(lease_expires_at__lt=Now())
     restarted = Q(host=host) & ~Q(boot_id=boot_id)
     runs = TunixRun.objects.filter(status__in=SUPERVISED, mode=Mode.LOCAL).filter(silent | restarted).exclude(claim="")

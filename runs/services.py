@@ -55,8 +55,8 @@ class LaunchRequest:
 def launch(request: LaunchRequest) -> TunixRun:
     """Execute a dry run and return its record, finished, or accept a local run and return it, pending.
 
-    A dry run's result is returned whether or not the database took it (`recorded` says). A local run exists only with its
-    record. Raises LocalRunsUnavailable, or the database's error for a local run.
+    A dry run's result is returned whether or not the database took it (`recorded` says). A local run exists only
+    with its record. Raises LocalRunsUnavailable, or the database's error for a local run.
     """
     run = _new_run(request)
     if request.dry_run:
@@ -197,7 +197,7 @@ def record_the_unrecorded() -> int:
 
 def _finish_late(run: TunixRun) -> bool:
     """As `lifecycle.finish`, for a run whose owner may be gone by now."""
-    if not get_user_model()._default_manager.filter(pk=run.owner_id).exists():
+    if run.owner_id and not get_user_model()._default_manager.filter(pk=run.owner_id).exists():
         run.owner_id = None
     return lifecycle.finish(run)
 

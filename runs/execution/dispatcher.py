@@ -87,7 +87,7 @@ class Dispatcher:
 
 
 def _bury_children() -> None:
-    """Supervisors outlive dispatchers, but one that ends before is this process's child, and a zombie until asked for."""
+    """A supervisor that ends before its dispatcher is a zombie until it is asked for."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass

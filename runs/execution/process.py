@@ -1,8 +1,8 @@
 """Starts, pumps and stops one process tree. Knows no Django.
 
-The caller's process becomes the reaper of everything that it starts, directly or not, so that a grandchild that leaves its
-session is still found. Everything here belongs to the main thread: the kernel's parent-death signal is of the thread that
-started the child.
+The caller's process becomes the reaper of everything that it starts, directly or not, so that a grandchild that leaves
+its session is still found. Everything here belongs to the main thread: the kernel's parent-death signal is that of the
+thread that started the child.
 """
 
 import contextlib

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from runs.execution.process import boot_id, is_alive, kill_marked
 from runs.execution.command import COOKIE
+from runs.execution.process import boot_id, is_alive, kill_marked
 from runs.execution.rundir import RunDirectory
 from runs.models import TunixRun
 

@@ -75,9 +75,9 @@ def processes_of(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get("TUNIX_RT_HOME") == str(home):
-                found.append(process)
-            elif str(home) in process.environ().get("TUNIX_RT_RUN_DIR", ""):
+            if (process.pid != os.getpid() and process.environ().get("TUNIX_RT_HOME") == str(home)) or str(
+                home
+            ) in process.environ().get("TUNIX_RT_RUN_DIR", ""):
                 found.append(process)
         except psutil.Error:
             continue

@@ -7,11 +7,8 @@ import statistics
 import time
 
 import psutil
-import pytest
-from django.db import connection
 
 from runs import lifecycle, services
-from runs.execution.dispatcher import Dispatcher
 from runs.models import TunixRun
 from runs.output import OUTPUT_BYTES
 from runs.tests.execution.away import database_away
@@ -174,10 +171,8 @@ def test_a_cancel_that_races_with_the_end_is_one_or_the_other(engine):
     for _ in range(6):
         run = wait_for(launch("sleep=0.6"), "running")
         time.sleep(chance.uniform(0.3, 0.9))
-        try:
+        with contextlib.suppress(services.AlreadyEnded):
             services.cancel(run)
-        except services.AlreadyEnded:
-            pass
         assert wait_for(run).status in ("cancelled", "completed")
         assert not [p for p in processes_of(engine.home) if str(run.run_id) in " ".join(p.cmdline())]
 
