@@ -74,13 +74,10 @@ def processes_of(home: Path) -> list[psutil.Process]:
     """Every living process that has this home in its environment, but for this one."""
     found = []
     for process in psutil.process_iter():
-        try:
-            if (process.pid != os.getpid() and process.environ().get("TUNIX_RT_HOME") == str(home)) or str(
-                home
-            ) in process.environ().get("TUNIX_RT_RUN_DIR", ""):
-                found.append(process)
-        except psutil.Error:
-            continue
+        values = environ(process)
+        ours = values.get("TUNIX_RT_HOME") == str(home) or str(home) in values.get("TUNIX_RT_RUN_DIR", "")
+        if ours and process.pid != os.getpid():
+            found.append(process)
     return found
 
 
@@ -89,7 +86,7 @@ def launch(behaviour: str, **config) -> TunixRun:
     return services.launch(request)
 
 
-def wait_for(run: TunixRun, *statuses: str, seconds: float = 20) -> TunixRun:
+def wait_for(run: TunixRun, *statuses: str, seconds: float = 60) -> TunixRun:
     """The run, in one of these statuses; any final one where none is named."""
     wanted = statuses or TunixRun.TERMINAL
     deadline = time.monotonic() + seconds
@@ -110,9 +107,18 @@ def supervisor_of(run: TunixRun) -> int:
     return run.processes["supervisor"][0]
 
 
+def trainers_of(run: TunixRun) -> list[psutil.Process]:
+    """The living processes that the run's supervisor started."""
+    return [p for p in psutil.process_iter() if str(run.run_id) in environ(p).get("TUNIX_RT_RUN_DIR", "")]
+
+
 def trainer_of(run: TunixRun) -> psutil.Process:
-    children = [p for p in psutil.process_iter() if str(run.run_id) in environ(p).get("TUNIX_RT_RUN_DIR", "")]
-    return children[0]
+    """The run's trainer, as soon as it is there."""
+    deadline = time.monotonic() + 20
+    while not (found := [p for p in trainers_of(run) if p.name().startswith("python")]):
+        assert time.monotonic() < deadline, f"{run} has no trainer"
+        time.sleep(0.05)
+    return found[0]
 
 
 def environ(process: psutil.Process) -> dict[str, str]:

@@ -12,7 +12,7 @@ from runs import lifecycle, services
 from runs.models import TunixRun
 from runs.output import OUTPUT_BYTES
 from runs.tests.execution.away import database_away
-from runs.tests.execution.engine import end, launch, processes_of, started, supervisor_of, trainer_of, wait_for
+from runs.tests.execution.engine import end, launch, started, supervisor_of, trainer_of, trainers_of, wait_for
 
 
 def test_a_dispatcher_that_is_killed_again_and_again_loses_and_doubles_nothing(engine):
@@ -174,7 +174,7 @@ def test_a_cancel_that_races_with_the_end_is_one_or_the_other(engine):
         with contextlib.suppress(services.AlreadyEnded):
             services.cancel(run)
         assert wait_for(run).status in ("cancelled", "completed")
-        assert not [p for p in processes_of(engine.home) if str(run.run_id) in " ".join(p.cmdline())]
+        assert trainers_of(run) == []
 
 
 def test_a_final_status_never_changes(engine):
