@@ -143,8 +143,10 @@ class LogSerializer(serializers.Serializer):
 class UploadSerializer(serializers.Serializer):
     """A dataset as a form sends it."""
 
-    dataset_name = Text(validators=[validation.dataset_key])
-    dataset_version = Text(validators=[validation.dataset_key], initial="v1")
+    dataset_name = Text(required=False, validators=[validation.dataset_key], help_text="Here or in the address.")
+    dataset_version = Text(
+        required=False, validators=[validation.dataset_key], initial="v1", help_text="Here or in the address."
+    )
     file = serializers.FileField(help_text="JSON Lines: one row per line.", allow_empty_file=True)
 
 
