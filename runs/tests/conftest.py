@@ -5,6 +5,7 @@ from rest_framework.test import APIClient
 
 from runs import datasets, tunix
 from runs.tests import helpers
+from runs.tests.execution.engine import COMMAND, Engine
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +33,12 @@ def api():
 def dataset(data_dir):
     """The dataset `arithmetic-v1`: 100 good rows."""
     return helpers.create_dataset()
+
+
+@pytest.fixture
+def engine(transactional_db, dataset, settings, data_dir):
+    """Real local runs. No dispatcher yet: a test starts those that it needs."""
+    settings.TUNIX_COMMAND = COMMAND
+    engine = Engine(data_dir)
+    yield engine
+    engine.stop()

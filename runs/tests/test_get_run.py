@@ -39,6 +39,12 @@ def test_it_works(api):
         "tags": ["a", "b"],
         "notes": "A note",
         "owner": None,
+        "cause": "",
+        "priority": 1,
+        "retry_of": None,
+        "cancel_requested_at": None,
+        "host": "",
+        "files_bytes": 0,
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from runs.execution import wake
 from runs.tests.helpers import LAUNCH, arithmetic_rows, create_dataset_by_hand, create_run, executable
 
 pytestmark = pytest.mark.django_db
@@ -183,6 +184,7 @@ def healthz(api, **_):
 
 @case("GET /readyz")
 def readyz(api, **_):
+    wake.listen()
     return api.get("/readyz")
 
 

@@ -1,11 +1,24 @@
 """GET /healthz and /readyz."""
 
+import contextlib
+import os
+
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
 from runs import unrecorded
+from runs.execution import wake
 from runs.tests.helpers import assert_error, create_run
+
+
+@pytest.fixture(autouse=True)
+def dispatcher(data_dir):
+    """What a dispatcher holds open while it lives; a test may close it."""
+    pipe = wake.listen()
+    yield pipe
+    with contextlib.suppress(OSError):
+        os.close(pipe)
 
 
 def test_healthz_asks_nobody(api):
@@ -55,3 +68,9 @@ def test_readyz_says_why_the_database_cannot_be_used(api):
 @pytest.mark.django_db
 def test_a_trailing_slash_works_without_a_redirect(api, path):
     assert api.get(f"{path}/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_readyz_says_that_no_dispatcher_runs(api, dispatcher):
+    os.close(dispatcher)
+    assert_error(api.get("/readyz"), 503, "No dispatcher runs here: local runs would wait. Start manage.py dispatcher")

@@ -25,7 +25,10 @@ def test_the_columns_of_the_contract_are_there():
         "duration_seconds", "stdout", "stderr", "created_at", "output_dir", "message", "config",
     }  # fmt: skip
     nullable = {name for name, column in columns.items() if column.null_ok}
-    assert nullable == {"exit_code", "completed_at", "duration_seconds", "owner_id", "deleted_at"}
+    assert nullable == {
+        "exit_code", "completed_at", "duration_seconds", "owner_id", "deleted_at", "retry_of_id", "cancel_requested_at",
+        "lease_expires_at", "heartbeat_at", "slot",
+    }  # fmt: skip
 
 
 def test_the_texts_have_the_lengths_of_the_contract():
