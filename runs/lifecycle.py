@@ -167,6 +167,20 @@ def free_slot(run: TunixRun) -> bool:
     return bool(TunixRun.objects.filter(pk=run.pk, status=Status.LOST, claim=run.claim).update(slot=None))
 
 
+def release(run_id: uuid.UUID) -> bool:
+    """lost -> failed, by an operator who knows that its host is gone. Its token is void: it cannot come back."""
+    lost = TunixRun.objects.filter(pk=run_id, status=Status.LOST)
+    return bool(
+        lost.update(
+            **RELEASED,
+            status=Status.FAILED,
+            cause=Cause.HOST_LOST,
+            completed_at=Now(),
+            message="Local execution lost: released by an operator",
+        )
+    )
+
+
 # --- local runs: the supervisor ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,18 @@
+import uuid
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from runs import lifecycle
+
+
+class Command(BaseCommand):
+    help = "Give up a lost run whose host is gone for good: it becomes failed, and its slot free."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run_id", type=uuid.UUID)
+
+    def handle(self, *args: Any, run_id: uuid.UUID, **options: Any) -> None:
+        if not lifecycle.release(run_id):
+            raise CommandError(f"Run {run_id} is not lost: there is nothing to release.")
+        self.stdout.write(f"Run {run_id} is failed, its slot is free. A supervisor that still lives kills its tree.")
