@@ -29,7 +29,9 @@ class NumberSchema(OpenApiSerializerFieldExtension):
 
     def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
         limit = self.target.limit
-        bounds = {"minimum": limit.minimum, "maximum": limit.maximum} | ({"exclusiveMinimum": True} if limit.above else {})
+        bounds = {"minimum": limit.minimum, "maximum": limit.maximum} | (
+            {"exclusiveMinimum": True} if limit.above else {}
+        )
         return {"type": "integer" if limit.whole else "number", **bounds}
 
 

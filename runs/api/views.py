@@ -24,7 +24,15 @@ from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import FormParser, RowsParser, TakesChunked
 from runs.api.renderers import JSONWhateverIsAccepted
-from runs.api.schema import KEY_PARAMETER, KEY_SCHEMA, LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
+from runs.api.schema import (
+    KEY_PARAMETER,
+    KEY_SCHEMA,
+    LIST_PARAMETERS,
+    RUN_ID_PARAMETER,
+    WAIT_PARAMETER,
+    Answers,
+    page_schema,
+)
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
 
@@ -211,7 +219,9 @@ class DatasetListView(TakesChunked, generics.GenericAPIView):
         operation_id="add_dataset",
         parameters=[
             OpenApiParameter("dataset_name", KEY_SCHEMA, description="With a body of rows; a form has it as a field."),
-            OpenApiParameter("dataset_version", KEY_SCHEMA, description="With a body of rows; a form has it as a field."),
+            OpenApiParameter(
+                "dataset_version", KEY_SCHEMA, description="With a body of rows; a form has it as a field."
+            ),
         ],
         request={"application/x-ndjson": bytes, "multipart/form-data": serializers.UploadSerializer},
         responses={
@@ -240,7 +250,10 @@ def upload_of(request: Request) -> tuple[str, str, Any]:
         file = body.get("file")
         if not isinstance(file, UploadedFile):
             raise Unprocessable({"file": ["is required"]})
-        given |= {name: value for name, value in body.items() if isinstance(value, str)}
+        fields = {name: value for name, value in body.items() if isinstance(value, str)}
+        if twice := {name: ["is given in the address and in the form"] for name in fields if name in given}:
+            raise Unprocessable(twice)
+        given |= fields
         body = file.chunks(1024**2)
     missing = {name: ["is required"] for name in ("dataset_name", "dataset_version") if not given.get(name)}
     if missing:

@@ -176,7 +176,10 @@ def test_a_size_that_is_not_the_manifests(api, size):
         (b'{"prompt": "a"}', "line 3: response is missing"),
         (b'{"prompt": 5, "response": "b"}', "line 3: prompt is not text"),
         (b'{"prompt": "a", "response": " "}', "line 3: response is empty"),
-        (b'{"prompt": "\0", "response": "b"}', "line 3: not JSON: unexpected control character in string at character 13"),
+        (
+            b'{"prompt": "\0", "response": "b"}',
+            "line 3: not JSON: unexpected control character in string at character 13",
+        ),
         (b'{"prompt": "' + b"x" * 2**20 + b'"}', "line 3: longer than 1,048,576 bytes"),
     ],
 )
@@ -235,7 +238,16 @@ def test_ten_gigabytes_without_a_line_end_take_less_than_a_second(api):
 
 @pytest.mark.parametrize(
     "model_id",
-    ["m", "gpt2", "google/gemma-2b-it", "Qwen/Qwen3-0.6B", "tunix-rt/tiny-qwen3", "a_b/c.d-e", "0/1", "a" * 128 + "/" + "b" * 127],
+    [
+        "m",
+        "gpt2",
+        "google/gemma-2b-it",
+        "Qwen/Qwen3-0.6B",
+        "tunix-rt/tiny-qwen3",
+        "a_b/c.d-e",
+        "0/1",
+        "a" * 128 + "/" + "b" * 127,
+    ],
 )
 def test_a_plausible_model(api, dataset, model_id):
     assert launch(api, model_id=model_id)["status"] == "completed"

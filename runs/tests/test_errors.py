@@ -55,7 +55,8 @@ def test_an_address_of_a_page_is_a_page(api):
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=X", "x", ""]
+    "kind",
+    ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=X", "x", ""],
 )
 @pytest.mark.parametrize(("method", "path"), [("post", "/api/tunix/run"), ("patch", f"/api/tunix/runs/{SOME}")])
 def test_another_media_type_is_415_or_not_even_read(api, method, path, kind):
@@ -103,7 +104,9 @@ def test_an_answer_that_nobody_has_is_406(api, accept):
     assert_error(api.get("/api/tunix/runs", headers={"accept": accept}), 406)
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/*", "application/json;q=0.1, */*;q=0.01", ""])
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json", "application/*", "application/json;q=0.1, */*;q=0.01", ""]
+)
 def test_json_is_what_programs_get(api, accept):
     assert api.get("/api/tunix/runs", headers={"accept": accept}).headers["Content-Type"] == "application/json"
 
@@ -116,6 +119,17 @@ def test_a_browser_gets_drfs_browsable_api(api):
     answer = api.get("/api/tunix/runs", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert b"Django REST framework" in answer.content
+
+
+@pytest.mark.parametrize("path", ["/api/tunix/runs", "/api/tunix/status", f"/api/tunix/runs/{SOME}"])
+def test_a_format_that_nobody_has_is_422(api, path):
+    assert_error(api.get(f"{path}?format=xml"), 422, "format must be among json, api")
+
+
+def test_a_format_can_be_chosen(api):
+    browser = {"accept": "text/html"}
+    assert api.get("/api/tunix/runs?format=json", headers=browser).headers["Content-Type"] == "application/json"
+    assert api.get("/api/tunix/runs?format=api").headers["Content-Type"] == "text/html; charset=utf-8"
 
 
 def test_a_thousand_parameters_are_too_many(api):

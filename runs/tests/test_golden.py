@@ -205,7 +205,9 @@ def three_runs():
     return [
         create_run(started_at=MOMENT, status="running", mode="local"),
         create_run(started_at=MOMENT + timedelta(seconds=1), status="failed", dataset_key="gsm8k-v1"),
-        create_run(started_at=MOMENT + timedelta(seconds=2), exit_code=0, stdout="out\n", tags=("b", "a"), notes="A note"),
+        create_run(
+            started_at=MOMENT + timedelta(seconds=2), exit_code=0, stdout="out\n", tags=("b", "a"), notes="A note"
+        ),
     ]
 
 

@@ -43,7 +43,9 @@ def bad_body(chance: random.Random) -> bytes:
     if kind == 0:
         good[chance.choice(NUMBER_FIELDS)] = chance.choice([n for n in BAD_NUMBERS if n not in ("0", "1e400")] + ["-5"])
     elif kind == 1:
-        good["output_dir"] = json.dumps(chance.choice(PATHS_OUT) + chance.choice(["", "/x"]) if chance.random() < 0.9 else "a\0b")
+        good["output_dir"] = json.dumps(
+            chance.choice(PATHS_OUT) + chance.choice(["", "/x"]) if chance.random() < 0.9 else "a\0b"
+        )
         if not _leaves(json.loads(good["output_dir"])):
             good["output_dir"] = '"../x"'
     elif kind == 2:
@@ -83,24 +85,54 @@ def hostile(chance: random.Random):
         key = quote(chance.choice(BAD_KEYS), safe=chance.choice(["", "/"])) or "%00"
         return "GET", f"/api/datasets/{key}{chance.choice(['', '/data'])}", None, {}
     if kind == 6:
-        run_id = chance.choice(["x", "%00", "1" * 500, "..%2f..", "00000000-0000-0000-0000-00000000000g", "%ff%fe", "{}", "null"])
+        run_id = chance.choice(
+            ["x", "%00", "1" * 500, "..%2f..", "00000000-0000-0000-0000-00000000000g", "%ff%fe", "{}", "null"]
+        )
         method = chance.choice(["GET", "DELETE", "PATCH", "POST"])
-        return method, f"/api/tunix/runs/{run_id}" + ("/restore" if method == "POST" else ""), b"{}" if method == "PATCH" else None, JSON
+        return (
+            method,
+            f"/api/tunix/runs/{run_id}" + ("/restore" if method == "POST" else ""),
+            b"{}" if method == "PATCH" else None,
+            JSON,
+        )
     if kind == 7:
         name, version = quote(chance.choice(BAD_KEYS)), quote(chance.choice(["v1", "../v1", "", "\0", ".."]))
         address = f"/api/datasets?dataset_name={name}&dataset_version={version}"
         rows = chance.choice([b"", b"{}\n", b"\xff\n", b'{"prompt": 1, "response": 2}\n', b"[" * 5_000, b"\0\0\0"])
         return "POST", address, rows, {"Content-Type": "application/x-ndjson"}
     if kind == 8:
-        kinds = ["text/plain", "application/xml", "multipart/form-data", "multipart/form-data; boundary=()", "x", "application/json; charset=utf-16"]
+        kinds = [
+            "text/plain",
+            "application/xml",
+            "multipart/form-data",
+            "multipart/form-data; boundary=()",
+            "x",
+            "application/json; charset=utf-16",
+        ]
         return "POST", "/api/tunix/run", bad_body(chance), {"Content-Type": chance.choice(kinds)}
     if kind == 9:
-        broken = b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../x"\r\n\r\n' + chance.choice([b"", b"x", b"\xff" * 99])
+        broken = b'--b\r\nContent-Disposition: form-data; name="file"; filename="../../x"\r\n\r\n' + chance.choice(
+            [b"", b"x", b"\xff" * 99]
+        )
         return "POST", "/api/datasets", broken + b"\r\n--b", {"Content-Type": "multipart/form-data; boundary=b"}
     if kind == 10:
         method = chance.choice(["PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "X" * 20])
-        return method, chance.choice(["/api/tunix/runs", "/api/tunix/run", "/api/datasets", "/api/tunix/status"]), None, {}
-    address = chance.choice(["/api/", "/api/tunix", "/api/%2e%2e/%2e%2e/etc/passwd", "/api/tunix/runs/a/b/c", "/api/datasets/x/y/z", "/api/\xff"])
+        return (
+            method,
+            chance.choice(["/api/tunix/runs", "/api/tunix/run", "/api/datasets", "/api/tunix/status"]),
+            None,
+            {},
+        )
+    address = chance.choice(
+        [
+            "/api/",
+            "/api/tunix",
+            "/api/%2e%2e/%2e%2e/etc/passwd",
+            "/api/tunix/runs/a/b/c",
+            "/api/datasets/x/y/z",
+            "/api/\xff",
+        ]
+    )
     return "GET", quote(address, safe="/%"), None, {}
 
 

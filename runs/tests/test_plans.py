@@ -22,7 +22,9 @@ def many_runs(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock():
         TunixRun.objects.bulk_create(map(nth_run, range(ROWS)), batch_size=1_000)
         RunTag.objects.bulk_create(RunTag(run=run, name="rare") for run in TunixRun.objects.filter(mode="local"))
-        RunTag.objects.bulk_create(RunTag(run=run, name="common") for run in TunixRun.objects.filter(dataset_key="d3-v1"))
+        RunTag.objects.bulk_create(
+            RunTag(run=run, name="common") for run in TunixRun.objects.filter(dataset_key="d3-v1")
+        )
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
         yield

@@ -54,7 +54,9 @@ def test_not_found(api, path):
 
 
 @pytest.mark.parametrize("path", ["", "/data"])
-@pytest.mark.parametrize("key", ["..", "%2e%2e", "a..b", ".incoming", "%00", "a%00", "a%0a", "é", "a%5cb", "~", "a" * 257, "-a"])
+@pytest.mark.parametrize(
+    "key", ["..", "%2e%2e", "a..b", ".incoming", "%00", "a%00", "a%0a", "é", "a%5cb", "~", "a" * 257, "-a"]
+)
 def test_a_key_that_is_none_is_422(api, key, path):
     body = assert_error(api.get(f"/api/datasets/{key}{path}"), 422)
     assert set(body["errors"]) == {"dataset_key"}

@@ -58,7 +58,11 @@ def test_the_bounds_of_a_launch_are_those_of_the_code(schema, name):
 def test_a_launch_needs_a_dataset_and_a_model(schema):
     launch = schema["components"]["schemas"]["LaunchRequest"]
     assert set(launch["required"]) == {"dataset_key", "model_id"}
-    assert launch["properties"]["dry_run"] | {"description": ""} == {"type": "boolean", "default": True, "description": ""}
+    assert launch["properties"]["dry_run"] | {"description": ""} == {
+        "type": "boolean",
+        "default": True,
+        "description": "",
+    }
     assert launch["properties"]["model_id"]["maxLength"] == 256
 
 
@@ -84,7 +88,15 @@ def test_every_error_has_its_body(schema):
 
 
 def test_the_document_is_made_without_a_warning(tmp_path):
-    command = [sys.executable, "manage.py", "spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "x.yml")]
+    command = [
+        sys.executable,
+        "manage.py",
+        "spectacular",
+        "--validate",
+        "--fail-on-warn",
+        "--file",
+        str(tmp_path / "x.yml"),
+    ]
     done = subprocess.run(
         command, cwd=django_settings.BASE_DIR, env=environment_of(tmp_path), capture_output=True, text=True, check=False
     )

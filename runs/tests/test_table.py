@@ -109,7 +109,8 @@ def test_every_status_of_the_contract_is_taken(status):
 
 
 @pytest.mark.parametrize(
-    "column", ["dataset_key", "model_id", "mode", "status", "started_at", "stdout", "stderr", "created_at", "config", "message"]
+    "column",
+    ["dataset_key", "model_id", "mode", "status", "started_at", "stdout", "stderr", "created_at", "config", "message"],
 )
 def test_null_is_refused_where_the_contract_has_none(column):
     refused_by_the_database(create_run(), f"{column} = NULL")

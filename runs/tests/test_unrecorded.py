@@ -19,7 +19,13 @@ from runs.tests.helpers import CONFIG, create_run
 def finished(**fields):
     """A dry run that has ended and that no database knows."""
     values = {"dataset_key": "a-v1", "model_id": "m", "mode": "dry-run", "status": "completed", "config": CONFIG}
-    values |= {"exit_code": 0, "stdout": "out é\n", "message": "ok", "completed_at": timezone.now(), "duration_seconds": 0.25}
+    values |= {
+        "exit_code": 0,
+        "stdout": "out é\n",
+        "message": "ok",
+        "completed_at": timezone.now(),
+        "duration_seconds": 0.25,
+    }
     return TunixRun(**values | fields)
 
 

@@ -220,7 +220,24 @@ def test_an_upload_has_a_largest_size(api, data_dir, settings):
 
 
 KEY_RULE = "must be 1–256 letters, digits, dots, underscores or hyphens, begin with a letter or digit and have no '..'"
-BAD_PARTS = ["..", "../x", "a/b", "a\\b", ".a", "-a", "_a", "a b", "a..b", "é", "a\0", "a\n", "%2e%2e", "a" * 257, "~", "*"]
+BAD_PARTS = [
+    "..",
+    "../x",
+    "a/b",
+    "a\\b",
+    ".a",
+    "-a",
+    "_a",
+    "a b",
+    "a..b",
+    "é",
+    "a\0",
+    "a\n",
+    "%2e%2e",
+    "a" * 257,
+    "~",
+    "*",
+]
 
 
 @pytest.mark.parametrize("part", BAD_PARTS)
@@ -253,6 +270,19 @@ def test_a_form_needs_its_fields(api, data_dir, missing):
     del fields[missing]
     body = assert_error(api.post("/api/datasets", fields, format="multipart"), 422, f"{missing} is required")
     assert body["errors"] == {missing: ["is required"]}
+    assert stored(data_dir) == []
+
+
+def test_a_form_may_have_its_names_in_the_address(api):
+    file = {"file": SimpleUploadedFile("x.jsonl", GOOD)}
+    path = "/api/datasets?dataset_name=mine&dataset_version=v1"
+    assert api.post(path, file, format="multipart").status_code == 201
+
+
+def test_a_name_in_the_address_and_in_the_form_is_refused(api, data_dir):
+    fields = {"dataset_name": "other", "dataset_version": "v1", "file": SimpleUploadedFile("x.jsonl", GOOD)}
+    answer = api.post("/api/datasets?dataset_name=mine", fields, format="multipart")
+    assert_error(answer, 422, "dataset_name is given in the address and in the form")
     assert stored(data_dir) == []
 
 
