@@ -185,6 +185,7 @@ PERMISSIONS = ["rest_framework.permissions.IsAuthenticated" if LOGIN else "rest_
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["runs.api.renderers.JSONRenderer", "runs.api.renderers.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": ["runs.api.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "runs.api.renderers.Negotiation",
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"] if LOGIN else [],
     "DEFAULT_PERMISSION_CLASSES": PERMISSIONS,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser" if LOGIN else None,

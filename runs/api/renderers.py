@@ -6,6 +6,8 @@ import orjson
 from django.template import loader
 from rest_framework import negotiation, renderers
 
+from runs.api.exceptions import Unprocessable
+
 
 class JSONRenderer(renderers.BaseRenderer):
     """JSON with UUIDs as text and times in UTC ending in `Z`."""
@@ -43,6 +45,16 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
     def get_filter_form(self, data: Any, view: Any, request: Any) -> str | None:
         forms = [backend().to_html(request, None, view) for backend in getattr(view, "filter_backends", ())]
         return loader.render_to_string(self.filter_template, {"elements": forms}) if forms else None
+
+
+class Negotiation(negotiation.DefaultContentNegotiation):
+    """DRF's own, in which an unknown `?format=` is no missing page."""
+
+    def filter_renderers(self, renderers: Any, format: str) -> Any:  # noqa: A002
+        known = [renderer.format for renderer in renderers]
+        if format not in known:
+            raise Unprocessable({"format": [f"must be among {', '.join(known)}"]})
+        return super().filter_renderers(renderers, format)
 
 
 class JSONWhateverIsAccepted(negotiation.DefaultContentNegotiation):

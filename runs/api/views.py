@@ -30,14 +30,21 @@ from runs.api.schema import (
     KEY_PARAMETER,
     KEY_SCHEMA,
     LIST_PARAMETERS,
+<<<<<<< HEAD
     LOG_PARAMETERS,
     RUN_ID_PARAMETER,
     STREAM_PARAMETER,
+=======
+    RUN_ID_PARAMETER,
+>>>>>>> main
     WAIT_PARAMETER,
     Answers,
     page_schema,
 )
+<<<<<<< HEAD
 from runs.execution import wake
+=======
+>>>>>>> main
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
 
@@ -351,7 +358,10 @@ def upload_of(request: Request) -> tuple[str, str, Any]:
         file = body.get("file")
         if not isinstance(file, UploadedFile):
             raise Unprocessable({"file": ["is required"]})
-        given |= {name: value for name, value in body.items() if isinstance(value, str)}
+        fields = {name: value for name, value in body.items() if isinstance(value, str)}
+        if twice := {name: ["is given in the address and in the form"] for name in fields if name in given}:
+            raise Unprocessable(twice)
+        given |= fields
         body = file.chunks(1024**2)
     missing = {name: ["is required"] for name in ("dataset_name", "dataset_version") if not given.get(name)}
     if missing:

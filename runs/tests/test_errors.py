@@ -121,6 +121,17 @@ def test_a_browser_gets_drfs_browsable_api(api):
     assert b"Django REST framework" in answer.content
 
 
+@pytest.mark.parametrize("path", ["/api/tunix/runs", "/api/tunix/status", f"/api/tunix/runs/{SOME}"])
+def test_a_format_that_nobody_has_is_422(api, path):
+    assert_error(api.get(f"{path}?format=xml"), 422, "format must be among json, api")
+
+
+def test_a_format_can_be_chosen(api):
+    browser = {"accept": "text/html"}
+    assert api.get("/api/tunix/runs?format=json", headers=browser).headers["Content-Type"] == "application/json"
+    assert api.get("/api/tunix/runs?format=api").headers["Content-Type"] == "text/html; charset=utf-8"
+
+
 def test_a_thousand_parameters_are_too_many(api):
     assert_error(api.get("/api/tunix/runs?" + "&".join(f"a{n}=1" for n in range(1001))), 400)
 

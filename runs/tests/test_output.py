@@ -56,7 +56,7 @@ def test_what_fits_is_kept_as_it_is(stream):
 def test_what_does_not_fit_keeps_its_head_and_tail_and_counts_the_rest(text):
     whole = clean(text)
     kept = clip(text)
-    found = [each for each in OMITTED.finditer(kept)]
+    found = list(OMITTED.finditer(kept))
     assert len(found) == 1
     head, tail = kept[: found[0].start()], kept[found[0].end() :]
     assert whole.startswith(head)

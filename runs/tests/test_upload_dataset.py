@@ -273,6 +273,19 @@ def test_a_form_needs_its_fields(api, data_dir, missing):
     assert stored(data_dir) == []
 
 
+def test_a_form_may_have_its_names_in_the_address(api):
+    file = {"file": SimpleUploadedFile("x.jsonl", GOOD)}
+    path = "/api/datasets?dataset_name=mine&dataset_version=v1"
+    assert api.post(path, file, format="multipart").status_code == 201
+
+
+def test_a_name_in_the_address_and_in_the_form_is_refused(api, data_dir):
+    fields = {"dataset_name": "other", "dataset_version": "v1", "file": SimpleUploadedFile("x.jsonl", GOOD)}
+    answer = api.post("/api/datasets?dataset_name=mine", fields, format="multipart")
+    assert_error(answer, 422, "dataset_name is given in the address and in the form")
+    assert stored(data_dir) == []
+
+
 def test_rows_need_a_name_and_a_version(api):
     answer = api.post("/api/datasets", GOOD, content_type="application/x-ndjson")
     assert set(assert_error(answer, 422)["errors"]) == {"dataset_name", "dataset_version"}
