@@ -30,21 +30,14 @@ from runs.api.schema import (
     KEY_PARAMETER,
     KEY_SCHEMA,
     LIST_PARAMETERS,
-<<<<<<< HEAD
     LOG_PARAMETERS,
     RUN_ID_PARAMETER,
     STREAM_PARAMETER,
-=======
-    RUN_ID_PARAMETER,
->>>>>>> main
     WAIT_PARAMETER,
     Answers,
     page_schema,
 )
-<<<<<<< HEAD
 from runs.execution import wake
-=======
->>>>>>> main
 from runs.filters import FILTER_NAMES, RunFilter
 from runs.models import TunixRun
 
