@@ -67,6 +67,7 @@ class RunSerializer(serializers.ModelSerializer):
     """A run, whole."""
 
     tags: serializers.Field = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
+    cause = serializers.CharField(read_only=True, help_text="Why it did not complete; empty where it did or may.")
     owner: serializers.Field = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
 
     class Meta:

@@ -1,5 +1,7 @@
 """schemathesis plays the whole OpenAPI document against the application: what it says is what happens, and no 5xx."""
 
+import os
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -20,6 +22,9 @@ OF_THE_DATA = [negative_data_rejection, positive_data_acceptance]
 def something_there(transactional_db, data_dir):
     create_dataset()
     create_run(tags=("a",))
+    pipe = wake.listen()  # as a dispatcher does, so that the server is ready
+    yield
+    os.close(pipe)
 
 
 @schema.parametrize()
