@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.transport.serialization import Binary
 
+from runs.execution import wake
 from runs.tests.helpers import arithmetic_rows, create_dataset, create_run
 from tunix_rt.wsgi import application
 
