@@ -19,6 +19,12 @@ schema.config.checks.not_a_server_error.expected_statuses += ["501"]
 OF_THE_DATA = [negative_data_rejection, positive_data_acceptance]
 
 
+@schemathesis.serializer("application/x-ndjson")
+def ndjson(context, value):
+    """OpenAPI has no words for what is in a file: every one has good rows."""
+    return arithmetic_rows(3)
+
+
 @pytest.fixture(autouse=True)
 def something_there(transactional_db, data_dir):
     create_dataset()
@@ -29,13 +35,11 @@ def something_there(transactional_db, data_dir):
 
 
 @schema.parametrize()
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_document_holds(case):
     """All checks, save that a rule which OpenAPI has no words for may refuse what the document allows."""
     if isinstance(case.body, dict) and isinstance(case.body.get("file"), Binary):
         case.body["file"] = arithmetic_rows(3)
-    elif case.media_type == "application/x-ndjson":
-        case.body = arithmetic_rows(3)
     case.call_and_validate(excluded_checks=OF_THE_DATA if beyond_words(case) else [])
 
 
