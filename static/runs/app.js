@@ -130,6 +130,10 @@
   addEventListener("DOMContentLoaded", () => prepare(document));
   addEventListener("htmx:afterSwap", (event) => prepare(event.detail.target));
 
+  // A poll waits while a menu is open: it would close it under the reader's hand.
+  addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.elt.matches("[data-poll]") && document.querySelector(".menu[open]")) event.preventDefault();
+  });
   // A poll swaps parts of a page: what the reader has scrolled stays where it is, what followed the end follows it.
   let scrolled = {};
   addEventListener("htmx:beforeSwap", () => {

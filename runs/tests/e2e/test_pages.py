@@ -223,3 +223,20 @@ def test_everything_works_without_script(browser, live_server, dataset):
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#notes .tag")).to_have_text("plain")
     context.close()
+
+
+def test_a_local_run_is_trained_watched_and_cancelled(site, engine):
+    engine.dispatcher()
+    site.goto(site.base)
+    site.get_by_label("Model").fill("lines=3,sleep=120")
+    site.get_by_role("button", name="Train").click()
+    expect(site.locator("#run-head .status")).to_have_text("Running", timeout=30_000)
+    expect(site.get_by_role("region", name="stdout of run")).to_contain_text("line 2", timeout=30_000)
+    site.get_by_text("Cancel run…").click()
+    expect(site.get_by_text("to save its checkpoint")).to_be_visible()
+    site.wait_for_timeout(2_500)  # a poll must not close what the reader has opened
+    site.get_by_role("button", name="Cancel run").click()
+    expect(site.locator("#run-head .status")).to_have_text("Cancelled", timeout=30_000)
+    site.get_by_text("Retry…").click()
+    site.get_by_role("button", name="Retry run").click()
+    expect(site.locator("#run-head")).to_contain_text("a retry of")
