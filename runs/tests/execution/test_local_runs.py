@@ -108,7 +108,7 @@ def test_cancel_pending(engine):
 
 
 def test_cancel_running_is_quick_and_the_same_twice(engine):
-    engine.dispatcher(TUNIX_RT_HEARTBEAT_SECONDS="5", TUNIX_RT_LEASE_SECONDS="30")
+    engine.dispatcher(TUNIX_RT_HEARTBEAT_SECONDS="60", TUNIX_RT_LEASE_SECONDS="360")
     run = wait_for(launch("sleep=60"), "running")
     time.sleep(0.5)
     asked = time.monotonic()
@@ -116,7 +116,7 @@ def test_cancel_running_is_quick_and_the_same_twice(engine):
     services.cancel(run)
     run = wait_for(run)
     assert (run.status, run.cause, run.message) == ("cancelled", "cancelled", "Local execution cancelled")
-    assert time.monotonic() - asked < 4
+    assert time.monotonic() - asked < 30, "not at the next heartbeat, after 60 s"
     with pytest.raises(services.AlreadyEnded):
         services.cancel(run)
 
