@@ -34,16 +34,13 @@ RETRY_SECONDS = 2.0
 class LeaseKeeper(threading.Thread):
     """Renews the lease and refreshes the record's output; hears of a cancel; never raises."""
 
-    def __init__(self, run: TunixRun, token: str, streams: dict[str, Stream]):
+    def __init__(self, run: TunixRun, token: str, streams: dict[str, Stream], wake: threading.Event):
         super().__init__(name="lease", daemon=True)
         self.run_id, self.token, self.streams = run.run_id, token, streams
         self.fenced = threading.Event()
         self.cancelled = threading.Event()
-        self._wake = threading.Event()
+        self._wake = wake
         self._stopped = False
-
-    def wake(self) -> None:
-        self._wake.set()
 
     def stop(self) -> None:
         self._stopped = True
@@ -54,7 +51,7 @@ class LeaseKeeper(threading.Thread):
         while not self._stopped:
             self._beat()
             self._wake.wait(settings.HEARTBEAT_SECONDS)
-            self._wake.clear()
+            self._wake.clear()  # before the beat: what is asked for during it wakes the next one
         connection.close()
 
     def _beat(self) -> None:
@@ -76,6 +73,7 @@ def excerpts(streams: dict[str, Stream]) -> dict[str, str]:
 
 def supervise(run_id: uuid.UUID, token: str) -> None:
     """Start the run that `token` was given for, see it through, and record how it ended."""
+    wake = _heed_signals()
     run = TunixRun.objects.get(pk=run_id)
     directory = RunDirectory(run_id)
     directory.path.mkdir(parents=True, exist_ok=True)
@@ -96,12 +94,7 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
         _could_not_start(run, directory, token, str(error))
         return
     log.info("run %s: started process %d", run_id, tree.pid)
-    keeper = LeaseKeeper(run, token, streams)
-    # The web server's hint that something was asked for; the heartbeat would find it a little later.
-    signal.signal(signal.SIGUSR1, lambda *_: keeper.wake())
-    # Stopping the dispatcher or its terminal is not stopping a training.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    keeper = LeaseKeeper(run, token, streams, wake)
     keeper.start()
     timeout = float(run.config.get("timeout_seconds") or settings.DEFAULT_TIMEOUT_SECONDS)
     stopped = _see_through(tree, keeper, timeout)
@@ -116,6 +109,19 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     last_lines = "\n".join(stream.last_lines() for stream in streams.values())
     how = ending(tree.returncode or 0, stopped, timeout, last_lines)
     _record(run, directory, token, how, {**excerpts(streams), "duration_seconds": duration})
+
+
+def _heed_signals() -> threading.Event:
+    """Set by SIGUSR1, the hint that something was asked for. From the first moment on: unheeded it would kill us.
+
+    What stops a dispatcher or its terminal stops no training: those signals have a handler that does nothing. To ignore
+    them would be inherited by the trainer, which is asked to end by one of them.
+    """
+    wake = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: wake.set())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    return wake
 
 
 def _prepare(run: TunixRun, directory: RunDirectory) -> list[str]:
