@@ -42,6 +42,8 @@ FORMATS: dict[str, dict[str, Any]] = {
 FORMAT_NAMES = {"prompt_response": "Pairs", "tunix_sft": "Tunix SFT"}
 # Which field of a row is asked and which is answered, for statistics and previews.
 TEXT_FIELDS = {"prompt_response": ("prompt", "response"), "tunix_sft": ("prompts", "final_answer")}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = "There is no room on the disk for this dataset. Nothing was stored."
 INCOMING = ".incoming"
 # An upload that was not finished in a day has lost its process.
 INCOMING_LIFETIME_SECONDS = 24 * 3600
@@ -276,8 +278,8 @@ def add(name: str, version: str, chunks: Iterable[bytes]) -> tuple[Dataset, bool
         _write(incoming / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_UTC_Z | orjson.OPT_INDENT_2))
         return _publish(incoming, target, content["sha256"])
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFull("There is no room on the disk for this dataset. Nothing was stored.") from error
+        if error.errno in NO_ROOM:
+            raise DiskFull(DISK_FULL) from error
         raise
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
@@ -286,12 +288,12 @@ def add(name: str, version: str, chunks: Iterable[bytes]) -> tuple[Dataset, bool
 def remove_stale_uploads() -> int:
     """Free what uploads left whose process died. Returns how many."""
     removed = 0
-    directory = Path(settings.DATASETS_DIR) / INCOMING
-    for entry in directory.iterdir() if directory.is_dir() else ():
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - entry.stat().st_mtime > INCOMING_LIFETIME_SECONDS:
-                shutil.rmtree(entry, ignore_errors=True)
-                removed += 1
+    for directory in (Path(settings.DATASETS_DIR) / INCOMING, Path(settings.FILE_UPLOAD_TEMP_DIR)):
+        for entry in directory.iterdir() if directory.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime > INCOMING_LIFETIME_SECONDS:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                    removed += 1
     return removed
 
 

@@ -6,15 +6,24 @@ One JSON file per run in `<home>/unrecorded`. Written whole or not at all, read 
 import logging
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.core import serializers
+from django.core.serializers.json import DjangoJSONEncoder
 
 from runs.models import TunixRun
 
 log = logging.getLogger(__name__)
+
+
+class ExactEncoder(DjangoJSONEncoder):
+    """Django's own cuts times to milliseconds: the record would not be the answer that was given."""
+
+    def default(self, value: object) -> Any:
+        return value.isoformat() if isinstance(value, datetime) else super().default(value)
 
 
 def keep(run: TunixRun) -> None:
@@ -25,7 +34,7 @@ def keep(run: TunixRun) -> None:
     partial = target.with_suffix(".partial")
     try:
         with partial.open("w", encoding="utf-8") as file:
-            file.write(serializers.serialize("json", [run]))
+            file.write(serializers.serialize("json", [run], cls=ExactEncoder))
             file.flush()
             os.fsync(file.fileno())
         partial.rename(target)

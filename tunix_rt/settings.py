@@ -134,6 +134,7 @@ MIDDLEWARE.append(
 CSRF_FAILURE_VIEW = "tunix_rt.errors.csrf_failure"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "login"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

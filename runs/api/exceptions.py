@@ -45,6 +45,8 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
         error = Unprocessable({name: [rule]})
     elif isinstance(error, UnreadablePostError):
         error = exceptions.ParseError("The request ended early. Nothing was stored.")
+    elif isinstance(error, OSError) and error.errno in datasets.NO_ROOM:  # where a form's file is put at first
+        error = datasets.DiskFull(datasets.DISK_FULL)
     for kind, code in STATUS_OF.items():
         if isinstance(error, kind):
             return Response({"detail": str(error)}, status=code)

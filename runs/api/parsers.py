@@ -1,5 +1,6 @@
 """How requests are read: bounded JSON, and a stream of rows that is not read here at all."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +79,13 @@ class FormParser(parsers.MultiPartParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         if not stream.META.get("CONTENT_LENGTH"):
             raise LengthRequired
-        return super().parse(stream, media_type, parser_context)
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except Exception:
+            for handler in stream.upload_handlers:  # their files would lie there until the next garbage collection
+                with contextlib.suppress(OSError):
+                    handler.upload_interrupted()
+            raise
 
 
 class TakesChunked:

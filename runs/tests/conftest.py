@@ -5,7 +5,9 @@ from rest_framework.test import APIClient
 
 from runs import datasets, tunix
 from runs.tests import helpers
+from runs.tests.databases import new_database
 from runs.tests.execution.engine import COMMAND, Engine
+from runs.tests.server import running_server
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +44,26 @@ def engine(transactional_db, dataset, settings, data_dir):
     engine = Engine(data_dir)
     yield engine
     engine.stop()
+
+
+def home(tmp_path):
+    """The home of a real server; what lies beside it is none of the server's business."""
+    path = tmp_path / "beside" / "server"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def database(home):
+    """A new database for the server in `home`."""
+    with new_database(home) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory):
+    """One real server for all the tests of a module, each of which leaves it usable."""
+    home = tmp_path_factory.mktemp("beside") / "server"
+    home.mkdir()
+    with new_database(home) as database, running_server(home, database.url) as server:
+        yield server

@@ -18,8 +18,8 @@ from typing import Any
 
 from django.conf import settings
 
-START_SECONDS = 30
-ANSWER_SECONDS = 30
+START_SECONDS = 60
+ANSWER_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Server:
     home: Path
     environment: dict[str, str]
     log_path: Path
+    pid: int
 
     @property
     def log(self) -> str:
@@ -116,22 +117,30 @@ def unprivileged() -> list[str]:
 
 @contextmanager
 def running_server(
-    home: Path, database_url: str | None = None, *, before: list[str] | None = None, **environment: str
+    home: Path,
+    database_url: str | None = None,
+    *,
+    before: list[str] | None = None,
+    pages: bool = False,
+    **environment: str,
 ) -> Iterator[Server]:
     """gunicorn on a free port, its database migrated, answering; ended when the block ends.
 
-    Without `database_url` it has an SQLite file in `home`. `before` is put before its command, `environment` over its own.
+    Without `database_url` it has an SQLite file in `home`. `before` is put before its command, `environment` over its
+    own. Only with `pages` does it have the files that pages need.
     """
     home.mkdir(parents=True, exist_ok=True)
     values = environment_of(home, database_url, PORT=str(_free_port()), **environment)
     _migrate(values)
+    if pages:
+        (home / "static").symlink_to(_collected())
     log_path = home / "server.log"
     command = [*(before or []), sys.executable, "-m", "gunicorn", "-c", "tunix_rt/gunicorn.conf.py"]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             command, cwd=settings.BASE_DIR, env=values, stdout=log, stderr=log, start_new_session=True
         )
-    server = Server(int(values["PORT"]), home, values, log_path)
+    server = Server(int(values["PORT"]), home, values, log_path, process.pid)
     try:
         _wait_until_alive(server, process)
         yield server
@@ -168,6 +177,14 @@ def _migrate(environment: dict[str, str]) -> None:
         shutil.copyfile(_migrated_sqlite(), url.removeprefix("sqlite:///"))
     else:
         manage(environment, "migrate", "--verbosity=0")
+
+
+@lru_cache
+def _collected() -> Path:
+    """The static files, collected once."""
+    home = Path(os.environ["TUNIX_RT_HOME"]) / "collected"
+    manage(environment_of(home), "collectstatic", "--no-input", "--verbosity=0")
+    return home / "static"
 
 
 @lru_cache

@@ -1,188 +1,197 @@
-"""The run is first, its record second: the database is really taken away from a real server, before, during and after.
+"""Persistence is second, the run is first: real servers whose database is really taken away.
 
-PostgreSQL refuses every connection. SQLite's file cannot be written, or is locked by somebody else for too long.
+How it is taken is in databases.py: PostgreSQL's refuses connections and ends those that it has; SQLite's file is closed
+to the server, or locked by somebody else for longer than the server waits.
 """
 
-import contextlib
-import sqlite3
-import threading
+import os
 import time
-import uuid
+from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
-from django.db import connection
 
 from runs.tests.helpers import LAUNCH, arithmetic_rows, executable
 from runs.tests.server import running_server, unprivileged
 
-
-class RefusingPostgres:
-    """A database of its own, on the server of the tests."""
-
-    def __init__(self, home):
-        where = connection.settings_dict
-        self.name = f"away_{uuid.uuid4().hex[:8]}"
-        self.admin = psycopg.connect(
-            host=where["HOST"], port=where["PORT"], user=where["USER"], password=where["PASSWORD"], dbname="template1",
-            autocommit=True,
-        )  # fmt: skip
-        self.admin.execute(f"CREATE DATABASE {self.name}")
-        self.url = f"postgres://{where['USER']}:{where['PASSWORD']}@{where['HOST']}:{where['PORT']}/{self.name}"
-
-    def take_away(self):
-        self.admin.execute(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false")
-        self.admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.name])
-
-    # A connection in the middle of a request is ended as well.
-    take_away_at_once = take_away
-
-    def bring_back(self):
-        self.admin.execute(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS true")
-
-    def close(self):
-        self.bring_back()
-        self.admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
-        self.admin.close()
-
-
-class UnwritableSqlite:
-    """A file that may not be written; for a connection that is open already, a lock that is never given back in time."""
-
-    def __init__(self, home):
-        self.path = home / "tunix-rt.sqlite3"
-        self.url = None
-        self.other = None
-
-    def take_away(self):
-        for file in self.path.parent.glob("tunix-rt.sqlite3*"):
-            file.chmod(0o400)
-
-    def take_away_at_once(self):
-        self.other = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        self.other.execute("BEGIN EXCLUSIVE")
-
-    def bring_back(self):
-        if self.other:
-            self.other.close()
-        for file in self.path.parent.glob("tunix-rt.sqlite3*"):
-            file.chmod(0o600)
-
-    close = bring_back
+ROWS = {"Content-Type": "application/x-ndjson"}
+UNUSABLE = "The database cannot be used at the moment. Try again shortly."
 
 
 @pytest.fixture
-def database(tmp_path, db):
-    kind = UnwritableSqlite if connection.vendor == "sqlite" else RefusingPostgres
-    with contextlib.closing(kind(tmp_path / "home")) as database:
-        yield database
+def server(home, database):
+    """A server with the dataset `arithmetic-v1`, whose dry runs stop at their last check until `go` is there."""
+    python = executable(home / "python", "touch started\nwhile [ ! -e go ]; do sleep 0.02; done\necho 0.1.3")
+    python.write_text(python.read_text().replace("touch started", f"cd {home}\ntouch started"))
+    with running_server(home, database.url, before=unprivileged(), TUNIX_PYTHON=str(python)) as server:
+        path = "/api/datasets?dataset_name=arithmetic&dataset_version=v1"
+        assert server.post(path, arithmetic_rows(), **ROWS).status_code == 201
+        yield server
 
 
-@pytest.fixture
-def start(database, tmp_path):
-    """Starts a server on that database, with the dataset that LAUNCH names."""
-
-    @contextlib.contextmanager
-    def start(**environment):
-        with running_server(tmp_path / "home", database.url, before=unprivileged(), **environment) as server:
-            address = "/api/datasets?dataset_name=arithmetic&dataset_version=v1"
-            rows = {"Content-Type": "application/x-ndjson"}
-            assert server.request("POST", address, arithmetic_rows(), rows).status_code == 201
-            yield server
-
-    return start
+def go(home):
+    (home / "go").touch()
 
 
-def kept(server):
-    return sorted(path.stem for path in (server.home / "unrecorded").glob("*.json"))
-
-
-def recorded(server):
-    return server.get("/api/tunix/runs").json()["data"]
-
-
-def assert_whole_result(answer):
-    """200, and everything that a good dry run answers."""
+def launched(server):
+    answer = server.post("/api/tunix/run", LAUNCH)
     assert answer.status_code == 200, answer.content
-    body = answer.json()
-    assert (body["status"], body["exit_code"], body["message"]) == ("completed", 0, "Dry-run validation successful")
-    assert body["stdout"].startswith("Dry-run validation completed successfully.")
-    return body
+    return answer.json()
 
 
-def test_away_before(start, database):
-    with start() as server:
-        database.take_away()
-        body = assert_whole_result(server.post("/api/tunix/run", LAUNCH))
-        assert f"run {body['run_id']}: begin could not be recorded: " in server.log
-        assert kept(server) == [body["run_id"]]
-        database.bring_back()
-        server.manage("housekeeping")
-        assert [(run["run_id"], run["status"]) for run in recorded(server)] == [(body["run_id"], "completed")]
-        assert kept(server) == []
-        server.manage("housekeeping")
-        assert len(recorded(server)) == 1
+class Meanwhile:
+    """A dry run that has begun and waits; `answer()` lets it go on and returns its record."""
 
-
-def test_away_during(start, database, tmp_path):
-    """The dry run is caught in its last check, where it asks a real interpreter that waits."""
-    begun, go = tmp_path / "begun", tmp_path / "go"
-    python = executable(tmp_path / "python", f"touch {begun}; while [ ! -e {go} ]; do sleep 0.05; done; echo 0.1.7")
-    with start(TUNIX_PYTHON=str(python)) as server:
-        answers = []
-        request = threading.Thread(target=lambda: answers.append(server.post("/api/tunix/run", LAUNCH)))
-        request.start()
+    def __init__(self, server):
+        self.home, self.pool = server.home, ThreadPoolExecutor(1)
+        self.future = self.pool.submit(launched, server)
         deadline = time.monotonic() + 20
-        while not begun.exists():
-            assert time.monotonic() < deadline
+        while not (self.home / "started").exists():
+            assert time.monotonic() < deadline and not self.future.done()
             time.sleep(0.02)
-        assert [run["status"] for run in recorded(server)] == ["running"], "recorded before it is executed"
-        database.take_away_at_once()
-        go.touch()
-        request.join(30)
-        body = assert_whole_result(answers[0])
-        assert f"run {body['run_id']}: finish could not be recorded: " in server.log
-        assert kept(server) == [body["run_id"]]
-        database.bring_back()
-        server.manage("housekeeping")
-        assert [(run["run_id"], run["status"]) for run in recorded(server)] == [(body["run_id"], "completed")]
-        assert kept(server) == []
+
+    def answer(self):
+        go(self.home)
+        record = self.future.result(60)
+        self.pool.shutdown()
+        return record
 
 
-def test_away_after(start, database):
-    """What was kept is recorded by the next run that can be."""
-    with start() as server:
-        first = assert_whole_result(server.post("/api/tunix/run", LAUNCH))
-        database.take_away()
-        second = assert_whole_result(server.post("/api/tunix/run", LAUNCH))
-        if connection.vendor == "postgresql":
-            assert_error_json(server.get("/api/tunix/runs"), 503)
-        database.bring_back()
-        third = assert_whole_result(server.post("/api/tunix/run", LAUNCH))
-        ids = [first["run_id"], second["run_id"], third["run_id"]]
-        assert [run["run_id"] for run in recorded(server)] == ids[::-1]
-        assert kept(server) == []
+def assert_complete(record):
+    """Nothing is missing from the answer because the database was."""
+    assert (record["status"], record["exit_code"], record["stderr"]) == ("completed", 0, "")
+    assert record["message"] == "Dry-run validation successful"
+    assert record["stdout"].startswith("Dry-run validation completed successfully.\n")
+    assert "100 rows" in record["stdout"] and "Tunix 0.1.3 is available" in record["stdout"]
+    assert record["completed_at"] and record["duration_seconds"] > 0
 
 
-def test_neither_database_nor_disk(start, database):
-    """Nothing can be kept: the caller has the result, and the log says that it is the only one."""
-    with start() as server:
-        database.take_away()
-        (server.home / "unrecorded").write_text("in the way of the directory")
-        assert_whole_result(server.post("/api/tunix/run", LAUNCH))
-        assert "neither the database nor the disk took its result" in server.log
+def stored(server, record):
+    return server.get(f"/api/tunix/runs/{record['run_id']}").json()
 
 
-def test_a_connection_that_died_between_two_runs_is_replaced(start, database):
-    with start() as server:
-        assert_whole_result(server.post("/api/tunix/run", LAUNCH))
-        database.take_away()
-        database.bring_back()
-        assert_whole_result(server.post("/api/tunix/run", LAUNCH))
-        assert len(recorded(server)) == 2
-        assert kept(server) == []
+def listed(server):
+    return [run["run_id"] for run in server.get("/api/tunix/runs").json()["data"]]
 
 
-def assert_error_json(answer, status):
-    assert answer.status_code == status
-    assert answer.json()["detail"]
+def waiting(home):
+    return sorted(path.stem for path in (home / "unrecorded").glob("*.json"))
+
+
+def errors_in(log):
+    return [line for line in log.splitlines() if " ERROR runs.services " in line]
+
+
+def test_away_all_the_time(server, database, home):
+    go(home)
+    database.take()
+    record = launched(server)
+    assert_complete(record)
+    assert waiting(home) == [record["run_id"]]
+    logged = errors_in(server.log)
+    assert [
+        f"run {record['run_id']}: {step} could not be recorded" in line
+        for step, line in zip(("begin", "finish"), logged, strict=True)
+    ] == [True, True]
+    assert all(any(reason in line for reason in database.why) for line in logged)
+    database.give()
+    assert server.get(f"/api/tunix/runs/{record['run_id']}").status_code == 404
+    assert server.get("/readyz").json() == {"status": "ok", "unrecorded_results": 1}
+    assert server.manage("housekeeping") == "results recorded: 1\n"
+    assert stored(server, record) == record
+    assert server.manage("housekeeping") == ""
+    assert listed(server) == [record["run_id"]]
+    assert waiting(home) == []
+
+
+def test_it_goes_away_during_the_run(server, database, home):
+    run = Meanwhile(server)
+    (begun,) = listed(server)
+    database.take_from_under()
+    record = run.answer()
+    assert_complete(record)
+    assert record["run_id"] == begun
+    assert waiting(home) == [begun]
+    (logged,) = errors_in(server.log)
+    assert f"run {begun}: finish could not be recorded: " in logged
+    assert any(reason in logged for reason in database.why)
+    database.give_back_under()
+    assert stored(server, record)["status"] == "running"
+    assert server.manage("housekeeping") == "results recorded: 1\n"
+    assert stored(server, record) == record
+    assert server.manage("housekeeping") == ""
+    assert listed(server) == [begun]
+
+
+def test_it_comes_back_during_the_run(server, database, home):
+    database.take_from_under()
+    run = Meanwhile(server)
+    database.give_back_under()
+    record = run.answer()
+    assert_complete(record)
+    (logged,) = errors_in(server.log)
+    assert f"run {record['run_id']}: begin could not be recorded: " in logged
+    assert waiting(home) == []
+    assert stored(server, record) == record
+    assert listed(server) == [record["run_id"]]
+
+
+def test_it_goes_away_after_the_run(server, database, home):
+    go(home)
+    record = launched(server)
+    database.take()
+    for path in ("/api/tunix/runs", f"/api/tunix/runs/{record['run_id']}"):
+        answer = server.get(path)
+        assert (answer.status_code, answer.json()) == (503, {"detail": UNUSABLE})
+    assert server.get("/readyz").status_code == 503
+    assert server.get("/healthz").status_code == 200
+    assert server.get("/api/datasets/arithmetic-v1").status_code == 200
+    database.give()
+    assert server.get("/readyz").status_code == 200
+    assert stored(server, record) == record
+
+
+def test_the_next_run_records_what_waits(server, database, home):
+    go(home)
+    database.take()
+    first, second = launched(server), launched(server)
+    database.give()
+    third = launched(server)
+    assert waiting(home) == []
+    assert listed(server) == [each["run_id"] for each in (third, second, first)]
+    assert [stored(server, each) for each in (first, second, third)] == [first, second, third]
+
+
+def test_connections_that_ended_meanwhile_cost_no_run(server, database, home):
+    """The database was restarted under connections that are kept."""
+    go(home)
+    records = [launched(server)]
+    database.end_connections()
+    records.append(launched(server))
+    database.end_connections()
+    assert listed(server) == [each["run_id"] for each in records[::-1]]
+    assert errors_in(server.log) == []
+    assert waiting(home) == []
+
+
+def test_it_ends_connections_during_the_run(server, database, home):
+    run = Meanwhile(server)
+    database.end_connections()
+    record = run.answer()
+    assert_complete(record)
+    assert stored(server, record) == record
+    assert errors_in(server.log) == []
+
+
+def test_neither_the_database_nor_the_disk(server, database, home):
+    """The last resort is the log; the caller gets the result all the same."""
+    go(home)
+    database.take()
+    (home / "unrecorded").mkdir(mode=0o500)
+    record = launched(server)
+    assert_complete(record)
+    database.give()
+    assert (
+        f"CRITICAL runs.services run {record['run_id']}: neither the database nor the disk took its result"
+        in server.log
+    )
+    assert os.listdir(home / "unrecorded") == []

@@ -358,15 +358,18 @@ def test_of_simultaneous_uploads_of_different_contents_one_wins(data_dir):
 
 
 def test_what_a_dead_upload_left_is_freed_after_a_day(data_dir):
-    incoming = data_dir / "datasets" / datasets.INCOMING
-    old, young = incoming / "old", incoming / "young"
-    for directory in (old, young):
+    incoming, forms = data_dir / "datasets" / datasets.INCOMING, data_dir / "tmp"
+    for directory in (incoming / "old", incoming / "young"):
         directory.mkdir(parents=True)
         (directory / "data.jsonl").write_bytes(GOOD)
+    for name in ("old.upload", "young.upload"):
+        (forms / name).write_bytes(GOOD)
     long_ago = time.time() - datasets.INCOMING_LIFETIME_SECONDS - 60
-    os.utime(old, (long_ago, long_ago))
-    assert datasets.remove_stale_uploads() == 1
+    for path in (incoming / "old", forms / "old.upload"):
+        os.utime(path, (long_ago, long_ago))
+    assert datasets.remove_stale_uploads() == 2
     assert [path.name for path in incoming.iterdir()] == ["young"]
+    assert [path.name for path in forms.iterdir()] == ["young.upload"]
 
 
 def test_nothing_is_freed_where_nothing_was_uploaded():
