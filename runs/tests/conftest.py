@@ -46,6 +46,7 @@ def engine(transactional_db, dataset, settings, data_dir):
     engine.stop()
 
 
+@pytest.fixture
 def home(tmp_path):
     """The home of a real server; what lies beside it is none of the server's business."""
     path = tmp_path / "beside" / "server"
