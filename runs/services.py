@@ -123,7 +123,7 @@ def record_the_unrecorded() -> int:
 
 def _finish_late(run: TunixRun) -> bool:
     """As `lifecycle.finish`, for a run whose owner may be gone by now."""
-    if not get_user_model()._default_manager.filter(pk=run.owner_id).exists():
+    if run.owner_id and not get_user_model()._default_manager.filter(pk=run.owner_id).exists():
         run.owner_id = None
     return lifecycle.finish(run)
 
