@@ -130,6 +130,9 @@ def running_server(
     own. Only with `pages` does it have the files that pages need.
     """
     home.mkdir(parents=True, exist_ok=True)
+    wake = home / "dispatcher.wake"
+    os.mkfifo(wake)
+    heard = os.open(wake, os.O_RDWR | os.O_NONBLOCK)  # as a dispatcher does, so that the server is ready
     values = environment_of(home, database_url, PORT=str(_free_port()), **environment)
     _migrate(values)
     if pages:
@@ -145,6 +148,7 @@ def running_server(
         _wait_until_alive(server, process)
         yield server
     finally:
+        os.close(heard)
         process.terminate()
         try:
             process.wait(20)
