@@ -84,7 +84,7 @@ def test_a_form_must_announce_its_length(server):
     answer = server.request("POST", "/api/datasets", iter([form(arithmetic_rows())]), FORM)
     assert answer.status_code == 411
     assert "application/x-ndjson" in answer.json()["detail"]
-    assert left_over(server) == []
+    assert_left_over(server, [])
 
 
 @pytest.mark.parametrize("cut", [1, 39, 40, 5_000])
@@ -94,7 +94,7 @@ def test_rows_that_are_cut_off_leave_nothing(server, cut):
     announced = head("POST", ADDRESS, ROWS | {"Content-Length": str(len(rows))})
     answer = server.send_raw(announced + rows[: len(rows) - cut])
     assert (answer.status_code, answer.json()) == (400, EARLY)
-    assert left_over(server) == []
+    assert_left_over(server, [])
     assert server.get("/api/datasets/mine-v1").status_code == 404
 
 
@@ -103,14 +103,14 @@ def test_chunks_that_are_cut_off_leave_nothing(server):
     announced = head("POST", ADDRESS, ROWS | {"Transfer-Encoding": "chunked"})
     answer = server.send_raw(announced + b"%x\r\n%s\r\n" % (len(rows), rows))  # without the last chunk, of no bytes
     assert (answer.status_code, answer.json()) == (400, EARLY)
-    assert left_over(server) == []
+    assert_left_over(server, [])
 
 
 def test_chunks_that_are_none_leave_nothing(server):
     announced = head("POST", ADDRESS, ROWS | {"Transfer-Encoding": "chunked"})
     answer = server.send_raw(announced + b"5\r\n{}\n\n\n\r\nzz\r\nnonsense")
     assert answer.status_code == 400
-    assert left_over(server) == []
+    assert_left_over(server, [])
 
 
 @pytest.mark.parametrize("rows", [10, 100_000], ids=["in memory", "in a file"])
@@ -120,7 +120,7 @@ def test_a_form_that_is_cut_off_leaves_nothing(server, rows):
     for cut in (len(whole) - 16, len(whole) - 100, 300):
         answer = server.send_raw(announced + whole[:cut])
         assert (answer.status_code, answer.json()) == (400, EARLY)
-    assert left_over(server) == []
+    assert_left_over(server, [])
 
 
 def test_a_form_of_megabytes_is_stored(server):
@@ -169,7 +169,7 @@ def test_a_full_disk_is_507_and_leaves_nothing(home, database, kind):
         sent = (ADDRESS, rows, ROWS) if kind == "rows" else ("/api/datasets", form(rows), FORM)
         answer = server.request("POST", *sent)
         assert (answer.status_code, answer.json()) == (507, FULL)
-        assert left_over(server) == []
+        assert_left_over(server, [])
         assert server.request("POST", ADDRESS, arithmetic_rows(), ROWS).status_code == 201
         assert "Traceback" not in server.log
 

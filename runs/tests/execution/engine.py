@@ -36,7 +36,7 @@ def environment(**extra: str) -> dict[str, str]:
         "TUNIX_COMMAND": COMMAND,
         "TUNIX_RT_SLOTS": "2",
         "TUNIX_RT_HEARTBEAT_SECONDS": "1",
-        "TUNIX_RT_LEASE_SECONDS": "6",
+        "TUNIX_RT_LEASE_SECONDS": "60",
         "TUNIX_RT_GRACE_SECONDS": "3",
         **extra,
     }
