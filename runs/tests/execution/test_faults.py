@@ -20,15 +20,15 @@ SHORT_LEASE = {"TUNIX_RT_LEASE_SECONDS": "6"}
 
 def test_a_dispatcher_that_is_killed_again_and_again_loses_and_doubles_nothing(engine):
     chance = random.Random(7)
-    dispatcher = engine.dispatcher()
+    dispatcher = engine.dispatcher(TUNIX_RT_LEASE_SECONDS="15")
     runs = [launch(f"lines=2,sleep={chance.uniform(0.5, 2):.1f}") for _ in range(10)]
     for _ in range(20):
         time.sleep(chance.uniform(0.1, 1.2))
         dispatcher.kill()
         dispatcher.wait()
-        dispatcher = engine.dispatcher()
+        dispatcher = engine.dispatcher(TUNIX_RT_LEASE_SECONDS="15")
     for run in runs:
-        assert wait_for(run, seconds=60).status == "completed"
+        assert wait_for(run, seconds=180).status == "completed"
         assert started(run) == 1
         assert run.stdout == "line 0\nline 1\n"
 
