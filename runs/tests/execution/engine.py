@@ -64,8 +64,12 @@ class Engine:
 
     def stop(self) -> None:
         for dispatcher in self.dispatchers:
-            dispatcher.kill()
-            dispatcher.wait()
+            dispatcher.terminate()  # what it covered is written at its own end
+            try:
+                dispatcher.wait(15)
+            except subprocess.TimeoutExpired:
+                dispatcher.kill()
+                dispatcher.wait()
         for process in processes_of(self.home):
             process.kill()
 
