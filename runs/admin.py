@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 
 from runs import services
 from runs.models import RunTag, TunixRun
-from runs.querysets import LOG_COLUMNS
+from runs.querysets import LARGE_COLUMNS
 from runs.templatetags import look
 
 # Up to here a count is exact; beyond, it is what the database's planner thinks.
@@ -75,7 +75,7 @@ class TunixRunAdmin(admin.ModelAdmin):
     EDITABLE = ("notes",)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).defer(*LOG_COLUMNS)
+        return super().get_queryset(request).defer(*LARGE_COLUMNS)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         shown = (str(name) for _, options in self.fieldsets for name in options["fields"])

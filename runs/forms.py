@@ -17,6 +17,8 @@ LABELS = {
     "batch_size": "Batch size",
     "max_seq_length": "Max length",
     "timeout_seconds": "Stop after",
+    "seed": "Seed",
+    "lora_rank": "LoRA rank",
 }
 DEFAULT_MODEL = "tunix-rt/tiny-qwen3"
 
@@ -34,7 +36,7 @@ class AccessibleForm(forms.Form):
 
 def as_typed(value: float | None) -> str | None:
     """2e-5, not 2e-05."""
-    return None if value is None else f"{value:g}".replace("e-0", "e-")
+    return None if value is None else str(value) if isinstance(value, int) else f"{value:g}".replace("e-0", "e-")
 
 
 def _training_field(name: str) -> forms.Field:
@@ -65,6 +67,15 @@ class LaunchForm(AccessibleForm):
     batch_size = _training_field("batch_size")
     max_seq_length = _training_field("max_seq_length")
     timeout_seconds = _training_field("timeout_seconds")
+    seed = _training_field("seed")
+    lora_rank = _training_field("lora_rank")
+    priority = forms.TypedChoiceField(
+        label="Priority",
+        choices=TunixRun.Priority.choices,
+        coerce=int,
+        initial=TunixRun.Priority.NORMAL,
+        required=False,
+    )
     output_dir = forms.CharField(
         label="Output directory", max_length=OUTPUT_DIR_LENGTH, required=False, validators=[validation.output_dir]
     )
@@ -99,6 +110,7 @@ class LaunchForm(AccessibleForm):
             output_dir=given["output_dir"],
             config=config,
             dry_run=dry_run,
+            priority=TunixRun.Priority.NORMAL if given["priority"] == "" else given["priority"],
             owner=owner,
         )
 

@@ -7,6 +7,7 @@ OUTPUT_DIR_LENGTH = 512
 NOTES_LENGTH = 20_000
 TAG_LENGTH = 64
 TAGS_PER_RUN = 20
+METRIC_NAME_LENGTH = 128
 DAY = 24 * 3600
 
 
@@ -38,4 +39,7 @@ TRAINING = {
     "batch_size": Limit(8, 1, 512),
     "max_seq_length": Limit(2048, 128, 32_768),
     "timeout_seconds": Limit(None, 1, 30 * DAY),
+    "seed": Limit(0, 0, 2**31 - 1),
+    # 0 trains the full weights.
+    "lora_rank": Limit(0, 0, 256),
 }

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from runs.limits import TRAINING
+
 if TYPE_CHECKING:
     from runs.models import TunixRun
 
 TRAINING_FIELDS = ("learning_rate", "num_epochs", "batch_size", "max_seq_length")
+OPTIONAL_FIELDS = ("seed", "lora_rank")
 
 
 def training_manifest(run: "TunixRun", data: Path) -> dict[str, Any]:
@@ -22,7 +25,8 @@ def training_manifest(run: "TunixRun", data: Path) -> dict[str, Any]:
         "mode": "sft",
         "model": {"model_id": run.model_id},
         "dataset": {"format": "tunix_sft", "path": str(data)},
-        "training": {name: run.config[name] for name in TRAINING_FIELDS},
+        "training": {name: run.config[name] for name in TRAINING_FIELDS}
+        | {name: run.config.get(name, TRAINING[name].default) for name in OPTIONAL_FIELDS},
         "output": {"output_dir": run.output_dir},
     }
 

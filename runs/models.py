@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from runs.limits import KEY_LENGTH, TAG_LENGTH
+from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH
 from runs.querysets import TunixRunQuerySet
 
 
@@ -102,6 +102,16 @@ class TunixRun(models.Model):
     # {"supervisor": [pid, ticks], "child": [pid, ticks]}: where to find them again.
     processes = models.JSONField(default=dict)
     files_bytes = models.BigIntegerField(default=0, help_text="What the run's directory holds on disk.")
+    evidence = models.TextField(blank=True, default="", help_text="The line of the log that shows the cause.")
+
+    # How far the training is, and what of the trainer's metrics file is in the database.
+    step = models.BigIntegerField(null=True, blank=True, help_text="The last step that a metric was logged for.")
+    total_steps = models.BigIntegerField(null=True, blank=True)
+    metrics_offset = models.BigIntegerField(default=0, editable=False, help_text="Bytes of metrics.jsonl.")
+
+    # What is needed to understand and to repeat it, see provenance.py.
+    provenance = models.JSONField(default=dict, blank=True)
+    reproduces = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeats")
 
     objects = TunixRunQuerySet.as_manager()
     # Whether the database holds this state of the run; a result that it did not take waits on disk.
@@ -176,3 +186,43 @@ class RunTag(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class MetricSeries(models.Model):
+    """One metric of one run: what lists show of it. Its points are in blocks."""
+
+    run = models.ForeignKey(TunixRun, on_delete=models.CASCADE, related_name="metrics", db_index=False)
+    name = models.CharField(max_length=METRIC_NAME_LENGTH)
+    count = models.BigIntegerField(default=0)
+    last_step = models.BigIntegerField(default=0)
+    # Empty where the value is no finite number; minimum and maximum are those of the finite ones.
+    last_value = models.FloatField(null=True)
+    minimum = models.FloatField(null=True)
+    maximum = models.FloatField(null=True)
+
+    class Meta:
+        db_table = "tunix_metrics"
+        verbose_name_plural = "metric series"
+        ordering = ("name",)
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "name"], name="uq_tunix_metrics_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MetricBlock(models.Model):
+    """The points of a series whose steps lie in [number × BLOCK_STEPS, (number + 1) × BLOCK_STEPS), see metrics.py."""
+
+    series = models.ForeignKey(MetricSeries, on_delete=models.CASCADE, related_name="blocks", db_index=False)
+    number = models.BigIntegerField()
+    points = models.BinaryField()
+    count = models.IntegerField()
+    minimum = models.FloatField(null=True)
+    maximum = models.FloatField(null=True)
+
+    class Meta:
+        db_table = "tunix_metric_blocks"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["series", "number"], name="uq_tunix_metric_blocks")]
+
+    def __str__(self) -> str:
+        return f"{self.series_id}/{self.number}"

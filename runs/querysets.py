@@ -17,7 +17,7 @@ DEEP_OFFSET = 10_000
 SEARCHED_VALUES = 5_000
 # A statement names so many of each for a word: with 100 words it stays below SQLite's 32,766 variables.
 LISTED_VALUES = 100
-LOG_COLUMNS = ("stdout", "stderr")
+LARGE_COLUMNS = ("stdout", "stderr", "provenance")
 
 
 class TunixRunQuerySet(models.QuerySet):
@@ -34,7 +34,7 @@ class TunixRunQuerySet(models.QuerySet):
 
     def for_table(self) -> Self:
         """Runs for a page's table: everything but the logs, with tags and owners, in three queries at most."""
-        return self.defer(*LOG_COLUMNS).select_related("owner").prefetch_related("tags")
+        return self.defer(*LARGE_COLUMNS).select_related("owner").prefetch_related("tags")
 
     def slice_from(self, offset: int, count: int) -> Any:
         """`count` rows from `offset` on, in this queryset's order, which must be a total one."""

@@ -49,6 +49,7 @@ class LaunchRequest:
     output_dir: str = ""
     dry_run: bool = True
     priority: int = TunixRun.Priority.NORMAL
+    reproduces: TunixRun | None = None
     owner: AbstractBaseUser | None = None
 
 
@@ -96,6 +97,7 @@ def _new_run(request: LaunchRequest) -> TunixRun:
         output_dir=request.output_dir or f"./output/tunix_run_{str(run_id)[:8]}",
         config=request.config,
         priority=request.priority,
+        reproduces=request.reproduces,
         owner_id=getattr(request.owner, "pk", None),
     )
 

@@ -1,5 +1,6 @@
 """What the API takes and gives."""
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -27,6 +28,19 @@ class StrictSerializer(serializers.Serializer):
         return super().to_internal_value(data)
 
 
+class PriorityField(serializers.ChoiceField):
+    """A priority by its name; the database orders by its number."""
+
+    def __init__(self, **options: Any):
+        super().__init__([each.name.lower() for each in TunixRun.Priority], **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return TunixRun.Priority[str(super().to_internal_value(data)).upper()]
+
+    def to_representation(self, value: Any) -> str:
+        return TunixRun.Priority(value).name.lower()
+
+
 class LaunchSerializer(StrictSerializer):
     """A request to train."""
 
@@ -43,6 +57,10 @@ class LaunchSerializer(StrictSerializer):
         initial=settings.DEFAULT_TIMEOUT_SECONDS,
         help_text="Default: 24 hours, or what the server is set to.",
     )
+    seed = Number(TRAINING["seed"], default=TRAINING["seed"].default)
+    lora_rank = Number(TRAINING["lora_rank"], default=TRAINING["lora_rank"].default, help_text="0: full weights.")
+    priority = PriorityField(default=TunixRun.Priority.NORMAL, initial="normal")
+    reproduces = serializers.UUIDField(required=False, help_text="The run that this one repeats.")
     output_dir = Text(
         required=False,
         max_length=OUTPUT_DIR_LENGTH,
@@ -51,6 +69,12 @@ class LaunchSerializer(StrictSerializer):
         help_text="Inside the run's own directory. Default: ./output/tunix_run_<first 8 of run_id>.",
     )
 
+    def validate_reproduces(self, value: uuid.UUID) -> TunixRun:
+        run = TunixRun.objects.alive().filter(pk=value).first()
+        if run is None:
+            raise serializers.ValidationError("is no run here")
+        return run
+
     def to_request(self, owner: Any) -> LaunchRequest:
         given = {"timeout_seconds": settings.DEFAULT_TIMEOUT_SECONDS} | self.validated_data
         return LaunchRequest(
@@ -58,7 +82,9 @@ class LaunchSerializer(StrictSerializer):
             model_id=given["model_id"],
             output_dir=given.get("output_dir", ""),
             dry_run=given["dry_run"],
+            priority=given["priority"],
             config={name: given[name] for name in TRAINING},
+            reproduces=given.get("reproduces"),
             owner=owner,
         )
 
@@ -67,6 +93,7 @@ class RunSerializer(serializers.ModelSerializer):
     """A run, whole."""
 
     tags: serializers.Field = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
+    priority = PriorityField(read_only=True)
     cause = serializers.CharField(read_only=True, help_text="Why it did not complete; empty where it did or may.")
     owner: serializers.Field = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
 
@@ -89,11 +116,16 @@ class RunSerializer(serializers.ModelSerializer):
             "created_at",
             "config",
             "cause",
+            "evidence",
             "priority",
             "retry_of",
+            "reproduces",
+            "step",
+            "total_steps",
             "cancel_requested_at",
             "host",
             "files_bytes",
+            "provenance",
             "tags",
             "notes",
             "owner",

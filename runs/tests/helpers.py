@@ -19,6 +19,8 @@ CONFIG = {
     "batch_size": 8,
     "max_seq_length": 2048,
     "timeout_seconds": 86_400,
+    "seed": 0,
+    "lora_rank": 0,
 }
 LAUNCH = {"dataset_key": "arithmetic-v1", "model_id": "google/gemma-2b-it"}
 

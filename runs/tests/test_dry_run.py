@@ -8,6 +8,7 @@ import pytest
 
 from runs import dry_run
 from runs.limits import TRAINING
+from runs.manifest import TRAINING_FIELDS
 from runs.models import TunixRun
 from runs.tests.helpers import arithmetic_rows, create_dataset, create_dataset_by_hand, launch
 
@@ -45,6 +46,8 @@ def test_it_works(api, dataset):
         "config             batch_size = 8",
         "config             max_seq_length = 2048",
         "config             timeout_seconds = 86400",
+        "config             seed = 0",
+        "config             lora_rank = 0",
     ]
 
 
@@ -126,7 +129,7 @@ def test_a_manifest_that_is_a_directory(api):
     failed(api, MANIFEST, "manifest.json of by-hand-v1 cannot be read: Is a directory")
 
 
-@pytest.mark.parametrize("missing", [name for name in TRAINING if name != "timeout_seconds"])
+@pytest.mark.parametrize("missing", TRAINING_FIELDS)
 def test_a_training_manifest_that_cannot_be_built(dataset, missing):
     """The API fills every field in; a run from elsewhere may lack one."""
     config = {name: limit.default for name, limit in TRAINING.items() if name != missing}

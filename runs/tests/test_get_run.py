@@ -40,11 +40,16 @@ def test_it_works(api):
         "notes": "A note",
         "owner": None,
         "cause": "",
-        "priority": 1,
+        "priority": "normal",
         "retry_of": None,
         "cancel_requested_at": None,
         "host": "",
         "files_bytes": 0,
+        "evidence": "",
+        "reproduces": None,
+        "step": None,
+        "total_steps": None,
+        "provenance": {},
     }
 
 

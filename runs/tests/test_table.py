@@ -27,7 +27,7 @@ def test_the_columns_of_the_contract_are_there():
     nullable = {name for name, column in columns.items() if column.null_ok}
     assert nullable == {
         "exit_code", "completed_at", "duration_seconds", "owner_id", "deleted_at", "retry_of_id", "cancel_requested_at",
-        "lease_expires_at", "heartbeat_at", "slot",
+        "lease_expires_at", "heartbeat_at", "slot", "step", "total_steps", "reproduces_id",
     }  # fmt: skip
 
 

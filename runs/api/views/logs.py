@@ -1,0 +1,67 @@
+"""What a run has written, by bytes."""
+
+import contextlib
+import dataclasses
+import io
+from typing import Any
+
+from django.http import FileResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from runs import logs
+from runs.api import serializers
+from runs.api.exceptions import Unprocessable
+from runs.api.pagination import whole_number
+from runs.api.schema import LOG_PARAMETERS, RUN_ID_PARAMETER, STREAM_PARAMETER, Answers
+from runs.api.views.requests import check_query, run_or_404
+from runs.models import TunixRun
+
+
+class LogView(APIView):
+    """A piece of what a run has written, by bytes."""
+
+    @extend_schema(
+        operation_id="read_log",
+        parameters=[RUN_ID_PARAMETER, STREAM_PARAMETER, *LOG_PARAMETERS],
+        responses={200: serializers.LogSerializer, **Answers.ONE},
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        check_query(request, "stream", "offset", "limit")
+        query = request.query_params
+        offset = whole_number(query.get("offset", "0"), 0, 2**31 - 1)
+        limit = whole_number(query.get("limit", str(logs.DEFAULT_LIMIT)), 4, logs.MAX_LIMIT)
+        if offset is None:
+            raise Unprocessable({"offset": ["must be non-negative"]})
+        if limit is None:
+            raise Unprocessable({"limit": [f"must be between 4 and {logs.MAX_LIMIT}"]})
+        piece = logs.read(run_or_404(run_id), stream_of(request), offset, limit)
+        return Response(dataclasses.asdict(piece))
+
+
+class LogDownloadView(APIView):
+    """The whole of what a run has written."""
+
+    @extend_schema(
+        operation_id="download_log",
+        parameters=[RUN_ID_PARAMETER, STREAM_PARAMETER],
+        responses={(200, "text/plain"): bytes, **Answers.ONE},
+    )
+    def get(self, request: Request, run_id: str) -> Any:
+        check_query(request, "stream")
+        run, stream = run_or_404(run_id), stream_of(request)
+        file: Any = io.BytesIO(getattr(run, stream).encode())
+        if run.mode == TunixRun.Mode.LOCAL:
+            with contextlib.suppress(FileNotFoundError):
+                file = logs.path(run, stream).open("rb")
+        name = f"{run.short_id}-{stream}.log"
+        return FileResponse(file, content_type="text/plain; charset=utf-8", filename=name, as_attachment=True)
+
+
+def stream_of(request: Request) -> str:
+    stream = request.query_params.get("stream", "stdout")
+    if stream not in logs.STREAMS:
+        raise Unprocessable({"stream": ["must be stdout or stderr"]})
+    return stream

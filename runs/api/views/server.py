@@ -1,0 +1,57 @@
+"""The server itself: what it can do, and how it is."""
+
+import dataclasses
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from drf_spectacular.utils import extend_schema
+from rest_framework import permissions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from runs import tunix, unrecorded
+from runs.api import serializers
+from runs.api.schema import Answers
+from runs.api.views.requests import check_query
+from runs.execution import wake
+
+
+class TunixStatusView(APIView):
+    """Whether this server can train, and with which Tunix. Dry runs work without."""
+
+    @extend_schema(operation_id="tunix_status", responses={200: serializers.TunixStatusSerializer, **Answers.QUERY})
+    def get(self, request: Request) -> Response:
+        check_query(request)
+        return Response(dataclasses.asdict(tunix.availability()))
+
+
+class HealthView(APIView):
+    """Alive: this process answers."""
+
+    authentication_classes: list[Any] = []
+    permission_classes = [permissions.AllowAny]
+
+    @extend_schema(operation_id="healthz", responses={200: {"type": "object"}})
+    def get(self, request: Request) -> Response:
+        return Response({"status": "ok"})
+
+
+class ReadyView(APIView):
+    """Ready: the database answers, its tables are those of this version. 503 with the reason otherwise."""
+
+    @extend_schema(operation_id="readyz", responses={200: {"type": "object"}, 503: serializers.ErrorSerializer})
+    def get(self, request: Request) -> Response:
+        try:
+            executor = MigrationExecutor(connection)
+            pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        except DatabaseError as error:
+            return Response({"detail": f"The database cannot be used: {str(error).strip()}"}, status=503)
+        if pending:
+            return Response({"detail": f"{len(pending)} migrations are not applied: run manage.py migrate"}, status=503)
+        if not wake.is_heard():
+            return Response(
+                {"detail": "No dispatcher runs here: local runs would wait. Start manage.py dispatcher"}, status=503
+            )
+        return Response({"status": "ok", "unrecorded_results": len(unrecorded.waiting())})
