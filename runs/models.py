@@ -215,10 +215,11 @@ class MetricBlock(models.Model):
 
     series = models.ForeignKey(MetricSeries, on_delete=models.CASCADE, related_name="blocks", db_index=False)
     number = models.BigIntegerField()
-    points = models.BinaryField()
     count = models.IntegerField()
     minimum = models.FloatField(null=True)
     maximum = models.FloatField(null=True)
+    outline = models.BinaryField()
+    points = models.BinaryField()
 
     class Meta:
         db_table = "tunix_metric_blocks"

@@ -18,8 +18,8 @@ from runs import lifecycle
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id
-from runs.execution.rundir import RunDirectory
 from runs.models import TunixRun
+from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0

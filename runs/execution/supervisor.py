@@ -21,10 +21,10 @@ from runs import datasets, lifecycle, manifest, tunix
 from runs.execution import command
 from runs.execution.cause import Ending, ending
 from runs.execution.process import NotStarted, ProcessTree, start_ticks
-from runs.execution.rundir import RunDirectory
 from runs.execution.stream import Stream
 from runs.models import TunixRun
 from runs.output import clip
+from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
 PUMP_SECONDS = 0.2

@@ -64,10 +64,11 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.BigIntegerField()),
-                ('points', models.BinaryField()),
                 ('count', models.IntegerField()),
                 ('minimum', models.FloatField(null=True)),
                 ('maximum', models.FloatField(null=True)),
+                ('outline', models.BinaryField()),
+                ('points', models.BinaryField()),
                 ('series', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='blocks', to='runs.metricseries')),
             ],
             options={

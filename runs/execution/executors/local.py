@@ -11,8 +11,8 @@ from django.conf import settings
 
 from runs.execution.command import COOKIE
 from runs.execution.process import boot_id, is_alive, kill_marked
-from runs.execution.rundir import RunDirectory
 from runs.models import TunixRun
+from runs.rundir import RunDirectory
 
 TOKEN_VARIABLE = "TUNIX_RT_LEASE_TOKEN"
 

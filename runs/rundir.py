@@ -19,6 +19,26 @@ class RunDirectory:
         return self.path / "manifest.yaml"
 
     @property
+    def metrics(self) -> Path:
+        """Appended by the trainer: `{"name", "step", "value", "time"}`, a line each."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def facts(self) -> Path:
+        """What the trainer found out: versions, devices, the model's size, how many steps there will be."""
+        return self.path / "trainer.json"
+
+    @property
+    def record(self) -> Path:
+        """All that is needed to understand and to repeat the run."""
+        return self.path / "run.json"
+
+    @property
+    def patch(self) -> Path:
+        """What was changed in the code and not committed."""
+        return self.path / "code.patch"
+
+    @property
     def supervisor_log(self) -> Path:
         return self.path / "supervisor.log"
 
@@ -37,13 +57,12 @@ class RunDirectory:
         return target
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Whole or not at all, before the database hears of it. Raises OSError."""
-        partial = self.result.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(result, file, default=datetime.isoformat)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(self.result)
+        """Before the database hears of it. Raises OSError."""
+        _write_whole(self.result, json.dumps(result, default=datetime.isoformat))
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Raises OSError."""
+        _write_whole(self.record, json.dumps(record, default=str, indent=1))
 
     def read_result(self) -> dict[str, Any] | None:
         """What `write_result` wrote; None where there is nothing that can be read."""
@@ -63,3 +82,13 @@ class RunDirectory:
                 except OSError:
                     continue
         return total
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Whole or not at all, also when the power goes."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)

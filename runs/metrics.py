@@ -1,0 +1,241 @@
+"""Metric series of a run: points in, points out, down-sampled so that peaks stay visible.
+
+Points lie in blocks of BLOCK_STEPS steps, a row each, as arrays of 64-bit numbers: a million points are 2,000 rows. Each
+block also knows its outline, four points that a chart of the whole can do with. A point that is written again, by a
+training that repeats steps after a crash, is replaced.
+"""
+
+import math
+import re
+import sys
+import uuid
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max, Min, Q, Sum
+
+from runs.limits import METRIC_NAME_LENGTH
+from runs.models import MetricBlock, MetricSeries, TunixRun
+
+# 12 KB a full block. Larger ones cost more to write again with every few points, smaller ones more rows to read.
+BLOCK_STEPS = 512
+OUTLINE_POINTS = 4
+# A trainer that puts a step into its metrics' names would make a series of each.
+MAX_SERIES = 1_000
+MAX_STEP = 2**53
+NAME = re.compile(rf"[^\s\x00-\x1f\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{{0,{METRIC_NAME_LENGTH - 2}}}[^\s\x00-\x1f\x7f\ud800-\udfff])?")
+# Series that say how a machine did, not how a model did: they differ between two runs that are the same.
+OF_THE_MACHINE = ("system/", "perf/")
+
+# Step, value (NaN and infinities are values), and seconds since 1970.
+Point = tuple[int, float, float]
+Batch = Mapping[str, Sequence[Point]]
+
+
+class TooManySeries(Exception):
+    """The run would have more than MAX_SERIES series."""
+
+
+@dataclass
+class Points:
+    """One series, or a part of it, by rising step: three arrays of the same length."""
+
+    steps: "array[int]" = field(default_factory=lambda: array("q"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+    times: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Point]:
+        return zip(self.steps, self.values, self.times, strict=True)
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> "Points":
+        columns = list(zip(*points, strict=True)) or [(), (), ()]
+        return cls(array("q", columns[0]), array("d", columns[1]), array("d", columns[2]))
+
+    def take(self, indexes: Sequence[int]) -> "Points":
+        return Points(*(array(each.typecode, map(each.__getitem__, indexes)) for each in self.columns))
+
+    @property
+    def columns(self) -> tuple[Any, Any, Any]:
+        return self.steps, self.values, self.times
+
+    def to_bytes(self) -> bytes:
+        return b"".join(_little_endian(each).tobytes() for each in self.columns)
+
+    def extend(self, stored: bytes | memoryview) -> None:
+        """Append what `to_bytes` made."""
+        stored = memoryview(stored)
+        length = len(stored) // 3
+        for number, column in enumerate(self.columns):
+            part = array(column.typecode, stored[number * length : (number + 1) * length].tobytes())
+            column.extend(_little_endian(part))
+
+
+def _little_endian(numbers: Any) -> Any:
+    if sys.byteorder == "big":
+        numbers = array(numbers.typecode, numbers)
+        numbers.byteswap()
+    return numbers
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+def append(run_id: uuid.UUID, batch: Batch) -> None:
+    """Store points, all or none; one that is there already at its step is replaced.
+
+    Raises TooManySeries, ValueError for a name that none can have, and the database's errors.
+    """
+    batch = {name: points for name, points in batch.items() if points}
+    if not batch:
+        return
+    with transaction.atomic():
+        series = _locked_series(run_id, batch)
+        known = _blocks(series, batch)
+        changed = [_merged(known, series[name], number, points) for name, number, points in _by_block(batch)]
+        MetricBlock.objects.bulk_create(
+            changed,
+            update_conflicts=True,
+            unique_fields=["series", "number"],
+            update_fields=["count", "minimum", "maximum", "outline", "points"],
+        )
+        _summarize(series, batch)
+
+
+def _locked_series(run_id: uuid.UUID, batch: Batch) -> dict[str, MetricSeries]:
+    """The series of the batch, made where they are new. Whoever holds them is alone with their blocks."""
+    for name in batch:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name[:40]!r} is no name of a metric")
+    of_run = MetricSeries.objects.filter(run_id=run_id)
+    there = set(of_run.values_list("name", flat=True))
+    if new := [MetricSeries(run_id=run_id, name=name) for name in sorted(batch) if name not in there]:
+        if len(there) + len(new) > MAX_SERIES:
+            raise TooManySeries(f"A run has at most {MAX_SERIES:,} metrics.")
+        MetricSeries.objects.bulk_create(new, ignore_conflicts=True)
+    locked = of_run.filter(name__in=list(batch)).order_by("pk").select_for_update()
+    return {each.name: each for each in locked}
+
+
+def _by_block(batch: Batch) -> Iterator[tuple[str, int, list[Point]]]:
+    for name, points in batch.items():
+        blocks: dict[int, list[Point]] = {}
+        for point in points:
+            blocks.setdefault(point[0] // BLOCK_STEPS, []).append(point)
+        for number, inside in blocks.items():
+            yield name, number, inside
+
+
+def _blocks(series: dict[str, MetricSeries], batch: Batch) -> dict[tuple[int, int], MetricBlock]:
+    """Those that the batch's points lie in and that are there."""
+    wanted = Q(pk__in=[])
+    for name, points in batch.items():
+        wanted |= Q(series=series[name], number__in={step // BLOCK_STEPS for step, _, _ in points})
+    return {(each.series_id, each.number): each for each in MetricBlock.objects.filter(wanted)}
+
+
+def _merged(known: Any, series: MetricSeries, number: int, new: list[Point]) -> MetricBlock:
+    points = Points()
+    if block := known.get((series.pk, number)):
+        points.extend(block.points)
+    by_step = {point[0]: point for point in (*points, *new)}
+    points = Points.of(by_step[step] for step in sorted(by_step))
+    lowest, highest = _extremes(points.values)
+    return MetricBlock(
+        series=series,
+        number=number,
+        count=len(points),
+        minimum=lowest,
+        maximum=highest,
+        outline=thinned(points, OUTLINE_POINTS).to_bytes(),
+        points=points.to_bytes(),
+    )
+
+
+def _extremes(values: Iterable[float]) -> tuple[float | None, float | None]:
+    finite = [value for value in values if math.isfinite(value)]
+    return (min(finite), max(finite)) if finite else (None, None)
+
+
+def _summarize(series: dict[str, MetricSeries], batch: Batch) -> None:
+    """Count, last, minimum and maximum of each, from its blocks: a replaced point may have been any of them."""
+    of_blocks = MetricBlock.objects.filter(series__in=series.values()).values_list("series")
+    totals = {pk: rest for pk, *rest in of_blocks.annotate(Sum("count"), Min("minimum"), Max("maximum"))}
+    for name, each in series.items():
+        each.count, each.minimum, each.maximum = totals[each.pk]
+        step, value, _ = max(reversed(batch[name]), key=lambda point: point[0])
+        if step >= each.last_step:
+            each.last_step, each.last_value = step, value if math.isfinite(value) else None
+    MetricSeries.objects.bulk_update(series.values(), ["count", "minimum", "maximum", "last_step", "last_value"])
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+def series(run: TunixRun) -> list[MetricSeries]:
+    return list(run.metrics.all())
+
+
+def read(run: TunixRun, names: Sequence[str] | None = None, max_points: int | None = None) -> dict[str, Points]:
+    """Each series of `run`, or those that `names` names and that are there; whole, or down to `max_points` each."""
+    wanted = run.metrics.all() if names is None else run.metrics.filter(name__in=names)
+    return {each.name: _points(each, max_points) for each in wanted}
+
+
+def _points(series: MetricSeries, max_points: int | None) -> Points:
+    """Where there are as many blocks as stretches are wanted, their outlines have every peak that can be seen."""
+    blocks, points = series.blocks.order_by("number"), Points()
+    outlined = max_points is not None and series.count > max_points and 2 * blocks.count() >= max_points
+    for stored in blocks.values_list("outline" if outlined else "points", flat=True).iterator():
+        points.extend(stored)
+    return points if max_points is None else thinned(points, max_points)
+
+
+def thinned(points: Points, max_points: int) -> Points:
+    """At most `max_points` (3 at least) of them: the first, the last and, of equal stretches, the lowest and highest.
+
+    A value that is not finite stands for its stretch: it is what its reader must see.
+    """
+    if len(points) <= max_points:
+        return points
+    stretches = max(1, (max_points - 2) // 2)
+    chosen = {0, len(points) - 1}
+    values = points.values
+    for number in range(stretches):
+        start, end = (len(points) * each // stretches for each in (number, number + 1))
+        stretch = values[start:end]
+        if math.isfinite(sum(stretch)):
+            chosen |= {start + stretch.index(min(stretch)), start + stretch.index(max(stretch))}
+        else:
+            chosen |= set(_of_broken(stretch, start))
+    return points.take(sorted(chosen))
+
+
+def _of_broken(stretch: "array[float]", start: int) -> Iterator[int]:
+    broken = [index for index, value in enumerate(stretch) if not math.isfinite(value)]
+    whole = [index for index, value in enumerate(stretch) if math.isfinite(value)]
+    yield start + broken[0] if broken else start
+    if whole:
+        yield start + max(whole, key=stretch.__getitem__)
+
+
+def at_steps(run: TunixRun, steps: Iterable[int]) -> dict[int, dict[str, float]]:
+    """What each series of the model said at each of these steps or, where it said nothing, shortly before."""
+    found: dict[int, dict[str, float]] = {step: {} for step in steps}
+    blocks = MetricBlock.objects.filter(series__run=run, number__in={step // BLOCK_STEPS for step in found})
+    for name, number, stored in blocks.values_list("series__name", "number", "points").order_by("series__name"):
+        if name.startswith(OF_THE_MACHINE):
+            continue
+        points = Points()
+        points.extend(stored)
+        for step in (step for step in found if step // BLOCK_STEPS == number):
+            before = [value for at, value, _ in points if at <= step]
+            if before and math.isfinite(before[-1]):
+                found[step][name] = before[-1]
+    return found
