@@ -1,4 +1,4 @@
-"""Checkpoints of a run, read off its directory: `<output>/checkpoints/<step>/`, whole when it has commit_success.txt."""
+"""Checkpoints of a run, read off its directory: `<output>/checkpoints/<step>/`, whole when its commit file is there."""
 
 import os
 import shutil

@@ -209,6 +209,12 @@ def heartbeat(run_id: uuid.UUID, token: str, **seen: Any) -> bool:
     return bool(_held(run_id, token, Status.LOST).update(**renewed, status=Status.RUNNING, cause="", message=""))
 
 
+def note(run_id: uuid.UUID, token_hash: str, **seen: Any) -> bool:
+    """Write what is seen of a run whose supervisor is done or dead. Its lease stays as it is."""
+    held = TunixRun.objects.filter(pk=run_id, claim=token_hash, status__in=SUPERVISED)
+    return bool(token_hash) and bool(held.update(**seen))
+
+
 def end(run_id: uuid.UUID, token_hash: str, result: dict[str, Any]) -> bool:
     """pending, running or lost -> the final status of `result`, by whoever holds the token."""
     held = TunixRun.objects.filter(pk=run_id, claim=token_hash, status__in=(Status.PENDING, *SUPERVISED))

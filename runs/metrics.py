@@ -1,8 +1,8 @@
 """Metric series of a run: points in, points out, down-sampled so that peaks stay visible.
 
-Points lie in blocks of BLOCK_STEPS steps, a row each, as arrays of 64-bit numbers: a million points are 2,000 rows. Each
-block also knows its outline, four points that a chart of the whole can do with. A point that is written again, by a
-training that repeats steps after a crash, is replaced.
+Points lie in blocks of BLOCK_STEPS steps, a row each, as arrays of 64-bit numbers: a million points are 2,000 rows.
+Each block also knows its outline, four points that a chart of the whole can do with. A point that is written again, by
+a training that repeats steps after a crash, is replaced.
 """
 
 import math
@@ -26,7 +26,8 @@ OUTLINE_POINTS = 4
 # A trainer that puts a step into its metrics' names would make a series of each.
 MAX_SERIES = 1_000
 MAX_STEP = 2**53
-NAME = re.compile(rf"[^\s\x00-\x1f\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{{0,{METRIC_NAME_LENGTH - 2}}}[^\s\x00-\x1f\x7f\ud800-\udfff])?")
+_NEVER = r"\x00-\x1f\x7f\ud800-\udfff"
+NAME = re.compile(rf"[^\s{_NEVER}](?:[^{_NEVER}]{{0,{METRIC_NAME_LENGTH - 2}}}[^\s{_NEVER}])?")
 # Series that say how a machine did, not how a model did: they differ between two runs that are the same.
 OF_THE_MACHINE = ("system/", "perf/")
 

@@ -1,5 +1,7 @@
 """What a record keeps of a stream: the head, how much was left out, and the tail."""
 
+from typing import Any
+
 OUTPUT_BYTES = 10_240
 REPLACEMENT = "�"
 
@@ -21,6 +23,17 @@ def clip(text: str | bytes, tail: bytes = b"", omitted: int = 0) -> str:
     last = end[-(room - room // 2) :].decode("utf-8", "ignore")
     left = len(head) if head is end else len(head) + len(end)
     return first + _omitted(omitted + left - len(first.encode()) - len(last.encode())) + last
+
+
+def clean_json(value: Any) -> Any:
+    """`value`, of JSON, with text that every database takes: no NUL and no lone surrogates, in names as well."""
+    if isinstance(value, str):
+        return _clean(value).decode()
+    if isinstance(value, list):
+        return [clean_json(each) for each in value]
+    if isinstance(value, dict):
+        return {clean_json(name): clean_json(each) for name, each in value.items()}
+    return value
 
 
 def _clean(text: str | bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Is Tunix there, which version, and which command trains with it."""
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,15 @@ from django.conf import settings
 INSTALL_HINT = "install it with `make tunix`"
 # Importing tunix loads JAX, 3.8 s; its metadata says the version in 0.05 s.
 ASK_VERSION = "import importlib.metadata as m; print(m.version('google-tunix'))"
+ASK_VERSIONS = """
+import importlib.metadata as m, json, platform, sys
+def version(name):
+    try:
+        return platform.python_version() if name == "python" else m.version(name)
+    except m.PackageNotFoundError:
+        return None
+print(json.dumps({name: version(name) for name in sys.argv[1:]}))
+"""
 DEFAULT_COMMAND = "{python} -m runs.trainer {manifest}"
 ASK_SECONDS = 10
 CACHE_SECONDS = 30
@@ -38,7 +48,40 @@ def training_command() -> str:
 def availability() -> Availability:
     """Whether local runs can train here. Asked of the machine at most every 30 seconds."""
     with _asking:
-        return _availability(settings.TUNIX_COMMAND, settings.TUNIX_PYTHON, int(time.monotonic() // CACHE_SECONDS))
+        return _availability(settings.TUNIX_COMMAND, settings.TUNIX_PYTHON, period())
+
+
+def period() -> int:
+    """Which half minute it is: what is asked of the machine is remembered for that long."""
+    return int(time.monotonic() // CACHE_SECONDS)
+
+
+def versions(names: tuple[str, ...]) -> dict[str, str | None]:
+    """Which versions of these packages TUNIX_PYTHON has, `python` among them; None for one that it has not."""
+    with _asking:
+        return dict(_versions(settings.TUNIX_PYTHON, names, period()))
+
+
+@lru_cache(maxsize=16)
+def _versions(python: str, names: tuple[str, ...], _period: int) -> dict[str, str | None]:
+    try:
+        answer = _ask(python, ASK_VERSIONS, *names)
+        return json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return dict.fromkeys(names)
+
+
+def _ask(python: str, script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Raises TimeoutExpired and OSError."""
+    return subprocess.run(
+        [python, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=ASK_SECONDS,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 @lru_cache(maxsize=4)
@@ -61,15 +104,7 @@ def _tunix_of(python: str) -> Availability:
     if not Path(python).exists():
         return Availability(False, None, f"Tunix is not installed: {INSTALL_HINT}")
     try:
-        answer = subprocess.run(
-            [python, "-c", ASK_VERSION],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=ASK_SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        answer = _ask(python, ASK_VERSION)
     except subprocess.TimeoutExpired:
         return Availability(False, None, f"{python} did not say within {ASK_SECONDS} s which Tunix it has")
     except OSError as error:

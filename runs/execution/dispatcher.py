@@ -18,6 +18,7 @@ from runs import lifecycle
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id
+from runs.execution.report import Report, record_end
 from runs.models import TunixRun
 from runs.rundir import RunDirectory
 
@@ -77,13 +78,14 @@ class Dispatcher:
         """A silent run: its result, where it left one; else lost, and its slot free where its processes are dead."""
         result = RunDirectory(run.run_id).read_result() if run.host == self.host else None
         if result is not None:
-            lifecycle.end(run.run_id, run.claim, result)
+            record_end(Report(run), run.claim, result)
             return
         alive = self.executor.inspect(run)
         lifecycle.lose(run, f"Local execution lost: {_why(alive, run.boot_id == self.boot)}")
         if alive is False:
             self.executor.kill_leftovers(run)
             lifecycle.free_slot(run)
+            Report(run).catch_up(lambda **columns: lifecycle.note(run.run_id, run.claim, **columns))
 
 
 def _bury_children() -> None:

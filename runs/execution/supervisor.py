@@ -1,7 +1,7 @@
-"""One run's life: its process, its lease, its output.
+"""One run's life: its process, its lease, its end.
 
-The main thread pumps and stops the process. A second thread speaks with the database, which may be slow or away: the
-training must not wait for it. Where the lease is another's, the tree is killed and nothing is written.
+The main thread pumps and stops the process; a second one, the lease's, reports to the database. Where the lease is
+another's, the tree is killed and nothing is written.
 """
 
 import logging
@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -17,11 +18,15 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
-from runs import datasets, lifecycle, manifest, tunix
-from runs.execution import command
+from runs import checkpoints, datasets, lifecycle, manifest, tunix
+from runs.execution import command, wake
 from runs.execution.cause import Ending, ending
+from runs.execution.lease import LeaseKeeper
+from runs.execution.oom import killed_for_memory
 from runs.execution.process import NotStarted, ProcessTree, start_ticks
+from runs.execution.report import Report, excerpts, record_end
 from runs.execution.stream import Stream
+from runs.execution.usage import Usage
 from runs.models import TunixRun
 from runs.output import clip
 from runs.rundir import RunDirectory
@@ -31,49 +36,9 @@ PUMP_SECONDS = 0.2
 RETRY_SECONDS = 2.0
 
 
-class LeaseKeeper(threading.Thread):
-    """Renews the lease and refreshes the record's output; hears of a cancel; never raises."""
-
-    def __init__(self, run: TunixRun, token: str, streams: dict[str, Stream], wake: threading.Event):
-        super().__init__(name="lease", daemon=True)
-        self.run_id, self.token, self.streams = run.run_id, token, streams
-        self.fenced = threading.Event()
-        self.cancelled = threading.Event()
-        self._wake = wake
-        self._stopped = False
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._wake.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self._stopped:
-            self._beat()
-            self._wake.wait(settings.HEARTBEAT_SECONDS)
-            self._wake.clear()  # before the beat: what is asked for during it wakes the next one
-        connection.close()
-
-    def _beat(self) -> None:
-        try:
-            if not lifecycle.heartbeat(self.run_id, self.token, **excerpts(self.streams)):
-                self.fenced.set()
-                return
-            row = TunixRun.objects.filter(pk=self.run_id).values_list("cancel_requested_at", flat=True)
-            if row.first() is not None:
-                self.cancelled.set()
-        except DatabaseError as error:
-            log.warning("run %s: no heartbeat: %s", self.run_id, error)
-            connection.close()
-
-
-def excerpts(streams: dict[str, Stream]) -> dict[str, str]:
-    return {name: clip(*stream.head_and_tail()) for name, stream in streams.items()}
-
-
 def supervise(run_id: uuid.UUID, token: str) -> None:
     """Start the run that `token` was given for, see it through, and record how it ended."""
-    wake = _heed_signals()
+    wake_up = _heed_signals()
     run = TunixRun.objects.get(pk=run_id)
     directory = RunDirectory(run_id)
     directory.path.mkdir(parents=True, exist_ok=True)
@@ -81,20 +46,23 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     try:
         arguments = _prepare(run, directory)
     except (datasets.DatasetError, ValueError, OSError) as error:
-        _could_not_start(run, directory, token, str(error))
+        _could_not_start(Report(run), token, str(error))
         return
     if not lifecycle.start(run_id, token, {"supervisor": me}):
         log.info("run %s: not started: cancelled, or another's", run_id)
         return
     streams = {name: Stream(directory.log(name)) for name in ("stdout", "stderr")}
-    env = command.environment(run_id, directory.path)
+    environment = command.environment(run_id, directory.path)
     try:
-        tree = ProcessTree(arguments, cwd=directory.path, env=env, **streams)
+        tree = ProcessTree(arguments, cwd=directory.path, env=environment, **streams)
     except NotStarted as error:
-        _could_not_start(run, directory, token, str(error))
+        _could_not_start(Report(run), token, str(error))
         return
     log.info("run %s: started process %d", run_id, tree.pid)
-    keeper = LeaseKeeper(run, token, streams, wake)
+    usage = Usage(tree.descendants)
+    report = Report(run, streams, usage)
+    report.began(arguments, sorted(environment))
+    keeper = LeaseKeeper(run, token, report, wake_up)
     keeper.start()
     timeout = float(run.config.get("timeout_seconds") or settings.DEFAULT_TIMEOUT_SECONDS)
     stopped = _see_through(tree, keeper, timeout)
@@ -107,8 +75,9 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
         log.warning("run %s: the lease is another's; killed, nothing recorded", run_id)
         return
     last_lines = "\n".join(stream.last_lines() for stream in streams.values())
-    how = ending(tree.returncode or 0, stopped, timeout, last_lines)
-    _record(run, directory, token, how, {**excerpts(streams), "duration_seconds": duration})
+    killed = killed_for_memory(usage.pids | {tree.pid}, tree.started)
+    how = ending(tree.returncode or 0, stopped, timeout, last_lines, killed)
+    _record(report, token, how, {**excerpts(streams), "duration_seconds": duration})
 
 
 def _heed_signals() -> threading.Event:
@@ -130,6 +99,8 @@ def _prepare(run: TunixRun, directory: RunDirectory) -> list[str]:
     output.mkdir(parents=True, exist_ok=True)
     training = manifest.training_manifest(run, dataset.data_path)
     training["output"]["output_dir"] = str(output)
+    if run.resume:
+        training["resume"] = {"step": _take_over_checkpoint(run)}
     directory.manifest.write_text(manifest.as_yaml(training), encoding="utf-8")
     values = {
         "python": settings.TUNIX_PYTHON,
@@ -140,6 +111,15 @@ def _prepare(run: TunixRun, directory: RunDirectory) -> list[str]:
         "model_id": run.model_id,
     }
     return command.argv(tunix.training_command(), values)
+
+
+def _take_over_checkpoint(run: TunixRun) -> int:
+    """Put the last checkpoint of the run that this one resumes among its own. Raises ValueError and OSError."""
+    last = checkpoints.last(run.retry_of) if run.retry_of else None
+    if last is None:
+        raise ValueError("the checkpoint to resume from is gone")
+    checkpoints.link(last, run)
+    return last.step
 
 
 def _see_through(tree: ProcessTree, keeper: LeaseKeeper, timeout: float) -> str | None:
@@ -163,32 +143,27 @@ def _see_through(tree: ProcessTree, keeper: LeaseKeeper, timeout: float) -> str 
     return stopped
 
 
-def _could_not_start(run: TunixRun, directory: RunDirectory, token: str, reason: str) -> None:
-    how = Ending("failed", "not_started", None, f"Local execution failed: not started: {reason}")
-    _record(run, directory, token, how, {"stderr": clip(reason + "\n"), "duration_seconds": None})
+def _could_not_start(report: Report, token: str, reason: str) -> None:
+    how = Ending("failed", "not_started", clip(reason), None, f"Local execution failed: not started: {reason}")
+    _record(report, token, how, {"stderr": clip(reason + "\n"), "duration_seconds": None})
 
 
-def _record(run: TunixRun, directory: RunDirectory, token: str, how: Ending, seen: dict[str, Any]) -> None:
+def _record(report: Report, token: str, how: Ending, seen: dict[str, Any]) -> None:
     """First to disk, then to the database, however long that takes."""
-    result = {
-        "status": how.status,
-        "cause": how.cause,
-        "exit_code": how.exit_code,
-        "message": how.message,
-        "completed_at": timezone.now(),
-        "files_bytes": directory.size(),
-        **seen,
-    }
+    run_id = report.run.run_id
+    result = {**asdict(how), **seen, "completed_at": timezone.now(), "files_bytes": report.directory.size()}
     try:
-        directory.write_result(result)
+        report.directory.write_result(result)
     except OSError as error:
-        log.error("run %s: the result could not be written to disk: %s", run.run_id, error)
+        log.error("run %s: the result could not be written to disk: %s", run_id, error)
+    report.ended(result)
     while True:
         try:
-            recorded = lifecycle.end(run.run_id, lifecycle.hashed(token), result)
-            log.info("run %s: %s%s", run.run_id, how.message, "" if recorded else " (not recorded: another's by now)")
+            recorded = record_end(report, lifecycle.hashed(token), result)
+            log.info("run %s: %s%s", run_id, how.message, "" if recorded else " (not recorded: another's by now)")
+            wake.wake_dispatcher()
             return
         except DatabaseError as error:
-            log.warning("run %s: the result waits for the database: %s", run.run_id, error)
+            log.warning("run %s: the result waits for the database: %s", run_id, error)
             connection.close()
             time.sleep(RETRY_SECONDS)

@@ -1,0 +1,176 @@
+"""What the database is told of a run while it goes on and when it ends: output, metrics, progress, provenance.
+
+Everything is on disk first; the database gets it when it answers.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from runs import lifecycle, metrics, provenance
+from runs.execution.metrics_file import Batch, MetricsFile
+from runs.execution.stream import Stream
+from runs.execution.usage import Usage
+from runs.models import TunixRun
+from runs.output import clean_json, clip
+from runs.rundir import RunDirectory
+
+log = logging.getLogger(__name__)
+MAX_FACTS_BYTES = 256 * 1024
+# While the database is away, samples of the machine wait here: 10 hours of them.
+MAX_WAITING = 7_200
+# Writes columns of the run's row, or returns False: it is another's by now.
+Write = Callable[..., bool]
+
+
+class Report:
+    def __init__(self, run: TunixRun, streams: dict[str, Stream] | None = None, usage: Usage | None = None):
+        self.run = run
+        self.directory = RunDirectory(run.run_id)
+        self.metrics = MetricsFile(self.directory.metrics, run.metrics_offset)
+        self._streams, self._usage = streams or {}, usage
+        self._samples: Batch = {}
+        self._facts_seen = 0
+        self._new: dict[str, Any] = {}
+        self._began: tuple[list[str], list[str]] | None = None
+
+    def began(self, arguments: list[str], environment: list[str]) -> None:
+        """With which arguments, and which environment variables, by name. The first delivery collects the rest."""
+        self._began = arguments, environment
+
+    def _collect(self, arguments: list[str], environment: list[str]) -> None:
+        """Takes as long as git does, so it is not done before the trainer is started."""
+        found = provenance.collect(arguments, environment, self.run.dataset_key)
+        if code := provenance.code_of(arguments):
+            found["code"] = code.as_dict()
+            with contextlib.suppress(OSError):
+                self.directory.patch.write_bytes(code.patch)
+        if self.run.resume and self.run.retry_of_id:
+            found["resumed_from"] = {"run_id": str(self.run.retry_of_id)}
+        self._know(found)
+
+    def sample(self) -> None:
+        """Ask the machine."""
+        if self._usage is None:
+            return
+        for name, points in self._usage.sample().items():
+            waiting = self._samples.setdefault(name, [])
+            waiting.extend(points)
+            del waiting[:-MAX_WAITING]
+
+    def deliver(self, write: Write) -> bool:
+        """Write what is new, up to a chunk of metrics, together or not at all. False: `write` refused.
+
+        Raises the database's errors.
+        """
+        batch, offset = self.metrics.next()
+        columns = self._columns(batch, offset)
+        with transaction.atomic():
+            if not write(**columns):
+                return False
+            self._store(batch | self._samples)
+        self.metrics.offset = offset
+        self._samples, self._new = {}, {}
+        return True
+
+    def catch_up(self, write: Write) -> bool:
+        """Deliver until nothing is left."""
+        before = -1
+        while before != self.metrics.offset:
+            before = self.metrics.offset
+            if not self.deliver(write):
+                return False
+        return True
+
+    def _columns(self, batch: Batch, offset: int) -> dict[str, Any]:
+        if self._began:
+            self._collect(*self._began)
+            self._began = None
+        self._read_facts()
+        step = max((point[0] for name, points in batch.items() if _of_model(name) for point in points), default=None)
+        if step is not None:
+            self.run.step = max(step, self.run.step or 0)
+            self._new["step"] = self.run.step
+        return excerpts(self._streams) | self._new | {"metrics_offset": offset, "files_bytes": self.directory.size()}
+
+    def _store(self, batch: Batch) -> None:
+        try:
+            metrics.append(self.run.run_id, batch)
+        except (metrics.TooManySeries, ValueError) as error:
+            log.error("run %s: metrics are left out: %s", self.run.run_id, error)
+
+    # --- what the trainer finds out -----------------------------------------------------------------------------------
+
+    def _read_facts(self) -> None:
+        """Take over trainer.json where it is new and readable; a trainer of another kind writes none."""
+        try:
+            stamp = self.directory.facts.stat().st_mtime_ns
+            if stamp == self._facts_seen:
+                return
+            self._facts_seen = stamp
+            facts = clean_json(_loads_facts(self.directory.facts))
+        except (OSError, ValueError, RecursionError):
+            return
+        if isinstance(facts, dict):
+            total = facts.pop("total_steps", None)
+            if isinstance(total, int) and 0 < total <= metrics.MAX_STEP:
+                self._new["total_steps"] = self.run.total_steps = total
+            if self.run.resume and "resumed_from_step" in facts:
+                origin = self.run.provenance.get("resumed_from", {})
+                facts["resumed_from"] = origin | {"step": facts["resumed_from_step"]}
+            self._know(facts)
+
+    def _know(self, facts: dict[str, Any]) -> None:
+        self.run.provenance = self.run.provenance | facts
+        self._new["provenance"] = self.run.provenance
+        self.write_record()
+
+    def ended(self, result: dict[str, Any]) -> None:
+        """Complete run.json with how it ended."""
+        for name, value in result.items():
+            setattr(self.run, name, value)
+        if self._usage and self._usage.peak_memory_bytes:
+            self.run.provenance = self.run.provenance | {"peak_tree_memory_bytes": self._usage.peak_memory_bytes}
+        self._know({})
+
+    def write_record(self) -> None:
+        """run.json, from what is known by now."""
+        try:
+            self.directory.write_record(provenance.document(self.run))
+        except OSError as error:
+            log.error("run %s: run.json could not be written: %s", self.run.run_id, error)
+
+
+def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
+    """The rest of the metrics, then the end, by whoever holds `claim`. False: it is another's by now.
+
+    A report that cannot be written, whatever a trainer has put into it, costs no result. Raises the database's errors.
+    """
+    run_id = report.run.run_id
+    try:
+        report.catch_up(lambda **columns: lifecycle.note(run_id, claim, **columns))
+        return report.deliver(lambda **columns: lifecycle.end(run_id, claim, result | columns))
+    except Exception as error:
+        log.warning("run %s: the last report could not be written: %s", run_id, error)
+        return lifecycle.end(run_id, claim, result)
+
+
+def excerpts(streams: dict[str, Stream]) -> dict[str, str]:
+    return {name: clip(*stream.head_and_tail()) for name, stream in streams.items()}
+
+
+def _of_model(name: str) -> bool:
+    return not name.startswith(metrics.OF_THE_MACHINE)
+
+
+def _loads_facts(path: Path) -> Any:
+    with path.open("rb") as file:
+        text = file.read(MAX_FACTS_BYTES + 1)
+    if len(text) > MAX_FACTS_BYTES:
+        raise ValueError("too long")
+    return json.loads(text, parse_constant=lambda _: None)
