@@ -26,6 +26,8 @@ OUTLINE_POINTS = 4
 # A trainer that puts a step into its metrics' names would make a series of each.
 MAX_SERIES = 1_000
 MAX_STEP = 2**53
+# The year 9999, which Python's times end with.
+MAX_TIME = 253_402_300_800
 _NEVER = r"\x00-\x1f\x7f\ud800-\udfff"
 NAME = re.compile(rf"[^\s{_NEVER}](?:[^{_NEVER}]{{0,{METRIC_NAME_LENGTH - 2}}}[^\s{_NEVER}])?")
 # Series that say how a machine did, not how a model did: they differ between two runs that are the same.

@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from runs import datasets, dry_run, lifecycle, tunix, unrecorded
+from runs import checkpoints, datasets, dry_run, lifecycle, metrics, tunix, unrecorded
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor
 from runs.models import RunTag, TunixRun
@@ -37,6 +37,14 @@ class NotEnded(Exception):
 
 class AlreadyEnded(Exception):
     """The run's status is final."""
+
+
+class NothingToResume(Exception):
+    """The run has no checkpoint."""
+
+
+class TakesNoMetrics(Exception):
+    """The run does not train now."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +140,14 @@ def cancel(run: TunixRun) -> None:
 
 
 def retry(run: TunixRun, *, resume: bool = False, owner: AbstractBaseUser | None = None) -> TunixRun:
-    """A new run of the same inputs. A lost run's supervisor is fenced first. Raises NotEnded, LocalRunsUnavailable."""
+    """A new run of the same inputs. A lost run's supervisor is fenced first.
+
+    Raises NotEnded, NothingToResume, LocalRunsUnavailable.
+    """
     if run.is_under_way:
         raise NotEnded(f"The run is {run.status}: it can be retried when it has ended.")
+    if resume and not checkpoints.last(run):
+        raise NothingToResume("The run has no checkpoint to resume from. Without resume it starts from the beginning.")
     again = _new_run(
         LaunchRequest(
             dataset_key=run.dataset_key,
@@ -157,6 +170,14 @@ def retry(run: TunixRun, *, resume: bool = False, owner: AbstractBaseUser | None
         lifecycle.accept(again)
     wake.wake_dispatcher()
     return again
+
+
+def add_metrics(run: TunixRun, batch: metrics.Batch) -> None:
+    """Store points of a trainer elsewhere. Raises TakesNoMetrics, metrics.TooManySeries."""
+    if run.status not in (TunixRun.Status.RUNNING, TunixRun.Status.LOST) or run.mode != TunixRun.Mode.LOCAL:
+        what = "is a dry run" if run.mode == TunixRun.Mode.DRY_RUN else f"is {run.status}"
+        raise TakesNoMetrics(f"The run {what}: metrics are taken while it trains.")
+    metrics.append(run.run_id, batch)
 
 
 def _record(write: Callable[[TunixRun], Any], run: TunixRun) -> bool:

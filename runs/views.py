@@ -137,7 +137,7 @@ def retry(request: HttpRequest, run_id: str) -> HttpResponse:
     run = _run(run_id)
     try:
         again = services.retry(run, resume="resume" in request.POST, owner=_owner(request))
-    except (services.NotEnded, services.LocalRunsUnavailable) as error:
+    except (services.NotEnded, services.NothingToResume, services.LocalRunsUnavailable) as error:
         messages.error(request, str(error))
         return redirect(run)
     return redirect(again)

@@ -20,6 +20,8 @@ STATUS_OF = {
     datasets.DiskFull: 507,
     services.NotEnded: 409,
     services.AlreadyEnded: 409,
+    services.NothingToResume: 409,
+    services.TakesNoMetrics: 409,
     services.LocalRunsUnavailable: 501,
 }
 

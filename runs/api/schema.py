@@ -12,9 +12,10 @@ from runs.api.fields import Number, Text
 from runs.api.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET
 from runs.datasets import KEY
 from runs.filters import SEARCH_LENGTH, VALUES_PER_FILTER
-from runs.limits import KEY_LENGTH, TAG_LENGTH, TAGS_PER_RUN
+from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH, TAGS_PER_RUN
 from runs.models import TunixRun
 
+MIN_POINTS, MAX_POINTS = 4, 100_000
 NO_NUL = {"type": "string", "pattern": "^[^\\x00]*$"}
 KEY_SCHEMA = {"type": "string", "pattern": f"^(?!.*\\.\\.){KEY.pattern}$", "maxLength": KEY_LENGTH}
 EMPTY = {"type": "string", "maxLength": 0}
@@ -106,6 +107,36 @@ LOG_PARAMETERS = [
     OpenApiParameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
     OpenApiParameter("limit", {"type": "integer", "minimum": 4, "maximum": 1024 * 1024, "default": 64 * 1024}),
 ]
+METRIC_PARAMETERS = [
+    OpenApiParameter(
+        "name",
+        {"type": "array", "items": NO_NUL | {"maxLength": METRIC_NAME_LENGTH}},
+        description="These series; all of them without.",
+        explode=True,
+        style="form",
+    ),
+    OpenApiParameter(
+        "max_points",
+        {"type": "integer", "minimum": MIN_POINTS, "maximum": MAX_POINTS},
+        description="Down to so many points a series, its peaks among them; without, every point.",
+    ),
+]
+STEP_PARAMETER = OpenApiParameter("step", {"type": "integer", "minimum": 0}, OpenApiParameter.PATH)
+SERIES_SCHEMA = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "step": {"type": "integer", "minimum": 0},
+                "value": {"type": "number", "nullable": True, "description": "null: no finite number."},
+                "time": {"type": "string", "format": "date-time"},
+            },
+            "required": ["step", "value"],
+        },
+    },
+}
 RUN_ID_PARAMETER = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
 KEY_PARAMETER = OpenApiParameter("key", KEY_SCHEMA, OpenApiParameter.PATH)
 

@@ -173,6 +173,19 @@ class LogSerializer(serializers.Serializer):
     text = serializers.CharField()
 
 
+class CheckpointSerializer(serializers.Serializer):
+    """A committed checkpoint."""
+
+    step = serializers.IntegerField()
+    bytes = serializers.IntegerField()
+    time = serializers.DateTimeField(source="committed_at")
+    metrics = serializers.DictField(child=serializers.FloatField(), help_text="By name, as they were at its step.")
+
+
+class CheckpointListSerializer(serializers.Serializer):
+    data = CheckpointSerializer(many=True)  # type: ignore[assignment]
+
+
 class UploadSerializer(serializers.Serializer):
     """A dataset as a form sends it."""
 

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.urls import URLPattern, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from runs.api.views import datasets, logs, runs, server
+from runs.api.views import datasets, logs, runs, server, training
 
 with_inline_styles = csp_update(settings.CSP_WITH_INLINE_STYLES)
 
@@ -23,6 +23,14 @@ urlpatterns = [
     call("api/tunix/runs/<str:run_id>/retry", runs.RetryView, "api-retry"),
     call("api/tunix/runs/<str:run_id>/logs", logs.LogView, "api-logs"),
     call("api/tunix/runs/<str:run_id>/logs/download", logs.LogDownloadView, "api-log-download"),
+    call("api/tunix/runs/<str:run_id>/metrics", training.MetricsView, "api-metrics"),
+    call("api/tunix/runs/<str:run_id>/checkpoints", training.CheckpointListView, "api-checkpoints"),
+    call(
+        "api/tunix/runs/<str:run_id>/checkpoints/<str:step>/download",
+        training.CheckpointDownloadView,
+        "api-checkpoint-download",
+    ),
+    call("api/tunix/runs/<str:run_id>/provenance", training.ProvenanceView, "api-run-record"),
     call("api/tunix/status", server.TunixStatusView, "api-tunix-status"),
     call("api/datasets", datasets.DatasetListView, "api-datasets"),
     call("api/datasets/<str:key>", datasets.DatasetView, "api-dataset"),

@@ -76,7 +76,8 @@ def _point(line: bytes) -> tuple[str, metrics.Point]:
         raise ValueError("no step")
     if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
         raise ValueError("no value")
-    seconds = float(moment) if isinstance(moment, (int, float)) and math.isfinite(moment) else time.time()
+    known = isinstance(moment, (int, float)) and 0 <= moment < metrics.MAX_TIME
+    seconds = float(moment) if known else time.time()
     return name, (step, math.nan if value is None else float(value), seconds)
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from runs import datasets
 from runs.models import RunTag, TunixRun
+from runs.rundir import RunDirectory
 
 CONFIG = {
     "learning_rate": 2e-5,
@@ -73,6 +74,17 @@ def create_dataset_by_hand(
     (directory / "manifest.json").write_bytes(json.dumps(content).encode() if manifest is None else manifest)
     if data is not None:
         (directory / "data.jsonl").write_bytes(data)
+    return directory
+
+
+def create_checkpoint(run: TunixRun, step: int, *, committed: bool = True) -> Path:
+    """A checkpoint as Orbax leaves it, or one that it has not finished."""
+    directory = RunDirectory(run.run_id).output(run.output_dir) / "checkpoints" / str(step)
+    (directory / "model_params" / "d").mkdir(parents=True)
+    (directory / "model_params" / "d" / "0").write_bytes(bytes(range(256)) * step)
+    (directory / "_CHECKPOINT_METADATA").write_text("{}")
+    if committed:
+        (directory / "commit_success.txt").touch()
     return directory
 
 

@@ -5,7 +5,7 @@ import pytest
 from runs import logs
 from runs.models import TunixRun
 from runs.tests.execution.engine import COMMAND, launch, wait_for
-from runs.tests.helpers import LAUNCH, assert_error, create_run
+from runs.tests.helpers import LAUNCH, assert_error, create_checkpoint, create_run
 
 LOCAL = LAUNCH | {"dry_run": False}
 
@@ -57,12 +57,23 @@ def test_cancel(api, engine):
 @pytest.mark.django_db
 def test_retry_is_a_new_run_of_the_same_inputs(api, dataset, tunix):
     source = create_run(mode="local", status="failed", model_id="lines=1", output_dir="./mine")
-    answer = api.post(f"/api/tunix/runs/{source.run_id}/retry", {"resume": True})
+    answer = api.post(f"/api/tunix/runs/{source.run_id}/retry")
     assert answer.status_code == 201
     body = answer.json()
     assert body["run_id"] != str(source.run_id) and body["retry_of"] == str(source.run_id)
     for name in ("dataset_key", "model_id", "config", "output_dir", "mode"):
         assert body[name] == getattr(source, name)
+
+
+@pytest.mark.django_db
+def test_resume_needs_a_checkpoint(api, dataset, tunix):
+    source = create_run(mode="local", status="cancelled", model_id="lines=1", output_dir="./mine")
+    answer = api.post(f"/api/tunix/runs/{source.run_id}/retry", {"resume": True})
+    detail = "The run has no checkpoint to resume from. Without resume it starts from the beginning."
+    assert_error(answer, 409, detail)
+    assert TunixRun.objects.count() == 1
+    create_checkpoint(source, 40)
+    body = api.post(f"/api/tunix/runs/{source.run_id}/retry", {"resume": True}).json()
     assert TunixRun.objects.get(pk=body["run_id"]).resume
 
 
