@@ -96,25 +96,30 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def archive_bytes(checkpoint: Checkpoint) -> int:
+def archive_bytes(checkpoint: Checkpoint, name: str) -> int:
     """How long `archive` will be."""
-    return sum(BLOCK + _padded(file.stat().st_size) for file in _files(checkpoint.path)) + 2 * BLOCK
+    heads = (_head(checkpoint, path, name, path.stat()) for path in _files(checkpoint.path))
+    return sum(len(head.tobuf()) + _padded(head.size) for head in heads) + 2 * BLOCK
 
 
 def archive(checkpoint: Checkpoint, name: str) -> Iterator[bytes]:
     """The checkpoint as a tar file with everything below `name/`, a piece at a time. Raises OSError in the middle."""
     for path in _files(checkpoint.path):
         with path.open("rb") as file:
-            info = tarfile.TarInfo(f"{name}/{path.relative_to(checkpoint.path)}")
-            status = os.fstat(file.fileno())
-            info.size, info.mtime = status.st_size, int(status.st_mtime)
-            yield info.tobuf(tarfile.USTAR_FORMAT)
-            left = info.size
+            head = _head(checkpoint, path, name, os.fstat(file.fileno()))
+            yield head.tobuf()
+            left = head.size
             while left and (chunk := file.read(min(left, CHUNK_BYTES))):
                 left -= len(chunk)
                 yield chunk
-        yield bytes(_padded(info.size) - info.size)
+        yield bytes(_padded(head.size) - head.size)
     yield bytes(2 * BLOCK)
+
+
+def _head(checkpoint: Checkpoint, path: Path, name: str, status: os.stat_result) -> tarfile.TarInfo:
+    head = tarfile.TarInfo(f"{name}/{path.relative_to(checkpoint.path)}")
+    head.size, head.mtime = status.st_size, int(status.st_mtime)
+    return head
 
 
 def _padded(size: int) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Min, Q, Sum
+from django.db.models import Max, Min, Sum
 
 from runs.limits import METRIC_NAME_LENGTH
 from runs.models import MetricBlock, MetricSeries, TunixRun
@@ -136,11 +136,10 @@ def _by_block(batch: Batch) -> Iterator[tuple[str, int, list[Point]]]:
 
 
 def _blocks(series: dict[str, MetricSeries], batch: Batch) -> dict[tuple[int, int], MetricBlock]:
-    """Those that the batch's points lie in and that are there."""
-    wanted = Q(pk__in=[])
-    for name, points in batch.items():
-        wanted |= Q(series=series[name], number__in={step // BLOCK_STEPS for step, _, _ in points})
-    return {(each.series_id, each.number): each for each in MetricBlock.objects.filter(wanted)}
+    """Those that the batch's points lie in and that are there, and perhaps others at the same steps."""
+    numbers = {step // BLOCK_STEPS for points in batch.values() for step, _, _ in points}
+    found = MetricBlock.objects.filter(series__in=series.values(), number__in=numbers)
+    return {(each.series_id, each.number): each for each in found}
 
 
 def _merged(known: Any, series: MetricSeries, number: int, new: list[Point]) -> MetricBlock:

@@ -176,7 +176,7 @@ class CheckpointDownloadView(APIView):
         name = f"{run.short_id}-step-{found.step}"
         answer = StreamingHttpResponse(checkpoints.archive(found, name), content_type="application/x-tar")
         # Whoever gets less than this knows that the checkpoint went away meanwhile.
-        answer.headers["Content-Length"] = str(checkpoints.archive_bytes(found))
+        answer.headers["Content-Length"] = str(checkpoints.archive_bytes(found, name))
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}.tar"'
         return answer
 
