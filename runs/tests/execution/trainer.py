@@ -3,12 +3,15 @@
 What it did can be counted afterwards: it leaves a file `started-<pid>` in the run's directory.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import yaml
 
 wanted = dict(part.split("=", 1) for part in sys.argv[1].split(",") if "=" in part)
 home = Path(os.environ["TUNIX_RT_RUN_DIR"])
@@ -31,6 +34,29 @@ if "daemon" in wanted:  # a grandchild that leaves the session, and keeps the pi
     subprocess.Popen(["sleep", wanted["daemon"]], start_new_session=True)
 if "raw" in wanted:
     os.write(1, b"a\0b\xff\xfec" + "é".encode()[:1])
+if "rubbish" in wanted:  # what no trainer should write, and what a database may refuse
+    (home / "metrics.jsonl").write_bytes(
+        b'{"name": "train/loss", "step": 1, "value": NaN}\n\xff\xfe\n{"name": "a\\u0000", "step": 1, "value": 1}\n'
+        b'{"name": "\\ud800", "step": 1, "value": 1}\n{"name": "x", "step": -1, "value": 1}\n[]\nnull\n{}\n'
+        + b'{"name": "x", "step": 1, "value": 1, "time": 1e300}\n'
+        + b"[" * 100_000
+        + b"\n"
+        + b'{"name": "train/loss", "step": 2, "value": 0.5}\n{"name": "train/loss", "step": 3, "va'
+    )
+    (home / "trainer.json").write_text('{"devices": ["a\\u0000\\ud800"], "nan": NaN, "total_steps": "many"}')
+if "metrics" in wanted:  # so many points, a little later each
+    with (home / "metrics.jsonl").open("a") as file:
+        for step in range(1, int(wanted["metrics"]) + 1):
+            print(json.dumps({"name": "train/loss", "step": step, "value": 1 / step, "time": time.time()}), file=file)
+    (home / "trainer.json").write_text(json.dumps({"total_steps": 2 * step, "versions": {"jax": "0.10.2"}}))
+if "checkpoint" in wanted:
+    output = yaml.safe_load((home / "manifest.yaml").read_text())["output"]["output_dir"]
+    directory = Path(output) / "checkpoints" / wanted["checkpoint"]
+    directory.mkdir(parents=True)
+    (directory / "weights").write_text("w" * 1000)
+    (directory / "commit_success.txt").touch()
+if "hog" in wanted:  # more memory than there is
+    hoard = [bytearray(os.urandom(1024) * 1024) for _ in range(int(wanted["hog"]))]
 if "megabytes" in wanted:
     block = b"x" * (1024 * 1024 - 1) + b"\n"
     for _ in range(int(wanted["megabytes"])):
