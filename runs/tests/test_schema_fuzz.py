@@ -54,4 +54,5 @@ def beyond_words(case):
         return True  # in an address these are the texts "" and "true", and may be good ones
     if "cursor" in query:
         return True  # one that the API gave, and not with an offset
-    return "output_dir" in body  # stays inside the run's own directory, in parts of 255 bytes
+    # The first stays inside the run's own directory, in parts of 255 bytes; the second is a run that is there.
+    return "output_dir" in body or "reproduces" in body

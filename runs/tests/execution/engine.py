@@ -102,6 +102,15 @@ def wait_for(run: TunixRun, *statuses: str, seconds: float = 60) -> TunixRun:
     raise AssertionError(f"{run} is {run.status} ({run.message}) after {seconds} s, not {' or '.join(wanted)}")
 
 
+def until(found, seconds=20):
+    """What `found` gives, as soon as it gives something."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return value
+
+
 def started(run: TunixRun) -> int:
     """How many times the run's trainer was started."""
     return len(list((Path(settings.RUNS_DIR) / str(run.run_id)).glob("started-*")))

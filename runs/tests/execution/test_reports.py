@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,7 @@ from runs import checkpoints, metrics, services
 from runs.models import TunixRun
 from runs.rundir import RunDirectory
 from runs.tests.execution.away import database_away
-from runs.tests.execution.engine import end, launch, supervisor_of, wait_for
-
-
-def until(found, seconds=20):
-    """What `found` gives, as soon as it gives something."""
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return value
+from runs.tests.execution.engine import end, launch, supervisor_of, until, wait_for
 
 
 def losses(run):
@@ -63,7 +53,7 @@ def test_rubbish_costs_neither_the_run_nor_the_good_points(engine):
     assert (run.status, run.stdout) == ("completed", "line 0\n")
     found = losses(run)
     assert set(found) == {1, 2} and math.isnan(found[1]) and found[2] == 0.5
-    assert run.provenance["devices"] == ["a��"] or run.provenance["devices"] == ["a�?"]
+    assert run.provenance["devices"] == ["a�?"]
     assert run.total_steps is None
 
 
@@ -103,7 +93,7 @@ def test_provenance_is_recorded(engine):
     engine.dispatcher()
     run = wait_for(launch("metrics=5"))
     found = run.provenance
-    assert (found["arguments"][-1] == "metrics=5" and found["command"] == "") or found["command"].endswith("{model_id}")
+    assert found["arguments"][-1] == "metrics=5" and found["command"].endswith("{model_id}")
     assert "TUNIX_RT_RUN_DIR" in found["environment"] and "TUNIX_RT_SECRET_KEY" not in found["environment"]
     assert found["versions"] == {"jax": "0.10.2"}
     assert found["dataset"]["rows"] == 100 and len(found["dataset"]["sha256"]) == 64
@@ -119,7 +109,6 @@ def test_a_retry_resumes_from_the_last_checkpoint(engine):
     engine.dispatcher()
     source = wait_for(launch("checkpoint=40,exit=1"))
     again = services.retry(source, resume=True)
-    RunDirectory(again.run_id)  # its own directory; the stand-in makes its checkpoint only where there is none
     again = wait_for(again)
     assert [each.step for each in checkpoints.of(again)] == [40]
     manifest = RunDirectory(again.run_id).manifest.read_text()
