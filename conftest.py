@@ -38,3 +38,5 @@ if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 # The manifest's storage finds no file before collectstatic.
 settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 django.setup()
+# The processes that share the tests read this file too, each for a home of its own.
+del os.environ["DJANGO_SETTINGS_MODULE"]
