@@ -1,27 +1,38 @@
 # What can be done here; each target is described by the text after its ##. The work itself is in scripts/.
 
-.PHONY: help run test check clean
+.PHONY: help run tunix train test test-tunix check clean
 
 help: ## list these targets
-	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 run: .venv/requirements.txt ## serve on http://127.0.0.1:8000 until Ctrl-C (PORT, TUNIX_RT_HOME)
 	@scripts/serve
 
+tunix: .venv-tunix/requirements-tunix.txt ## install Google's Tunix into .venv-tunix (1.6 GB, 3 minutes)
+
+train: .venv/requirements.txt tunix ## train the built-in model for a minute, as a run of this registry (TUNIX_RT_HOME)
+	@scripts/train
+
 test: .venv/requirements-dev.txt ## run every test on SQLite and on PostgreSQL (ARGS="-k name" for some)
 	@scripts/test $(ARGS)
+
+test-tunix: .venv/requirements-dev.txt tunix ## train for real with Tunix, many times (ARGS="-k name")
+	@scripts/test_tunix $(ARGS)
 
 check: .venv/requirements-dev.txt ## check style, types, templates, imports and migrations
 	@scripts/check
 
-clean: ## remove .venv and what tools left; runs and datasets in var/ stay
-	@rm -rf .venv .coverage* htmlcov test-results .hypothesis .schemathesis
+clean: ## remove .venv, .venv-tunix and what tools left; runs and datasets in var/ stay
+	@rm -rf .venv .venv-tunix .coverage* htmlcov test-results .hypothesis .schemathesis
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-# A copy of each file in .venv says what is installed there.
+# A copy of each file in an environment says what is installed there.
 .venv/requirements.txt: requirements.txt
 	@scripts/install requirements.txt
 
 .venv/requirements-dev.txt: requirements-dev.txt .venv/requirements.txt
 	@scripts/install requirements-dev.txt
+
+.venv-tunix/requirements-tunix.txt: requirements-tunix.txt
+	@scripts/install requirements-tunix.txt .venv-tunix

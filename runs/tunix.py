@@ -24,7 +24,7 @@ def version(name):
         return None
 print(json.dumps({name: version(name) for name in sys.argv[1:]}))
 """
-DEFAULT_COMMAND = "{python} -m runs.trainer {manifest}"
+DEFAULT_COMMAND = f"{{python}} {shlex.quote(str(settings.BASE_DIR / 'runs' / 'trainer'))} {{manifest}}"
 ASK_SECONDS = 10
 CACHE_SECONDS = 30
 _asking = threading.Lock()

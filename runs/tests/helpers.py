@@ -121,6 +121,10 @@ def assert_error(answer: Any, status: int, detail: str | None = None) -> dict[st
     return body
 
 
+# No run has it. The same in every process that shares the tests: it is in their names.
+NOBODY = str(uuid.UUID(int=5))
+
+
 def random_id() -> str:
     return str(uuid.uuid4())
 

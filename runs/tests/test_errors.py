@@ -3,16 +3,15 @@
 import pytest
 from rest_framework.test import APIClient
 
-from runs.tests.helpers import LAUNCH, assert_error, random_id
+from runs.tests.helpers import LAUNCH, NOBODY, assert_error
 
 pytestmark = pytest.mark.django_db
 METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
-SOME = random_id()
 CALLS = {
     "/api/tunix/run": {"post", "options"},
     "/api/tunix/runs": {"get", "head", "options"},
-    f"/api/tunix/runs/{SOME}": {"get", "head", "patch", "delete", "options"},
-    f"/api/tunix/runs/{SOME}/restore": {"post", "options"},
+    f"/api/tunix/runs/{NOBODY}": {"get", "head", "patch", "delete", "options"},
+    f"/api/tunix/runs/{NOBODY}/restore": {"post", "options"},
     "/api/tunix/status": {"get", "head", "options"},
     "/api/datasets": {"get", "head", "post", "options"},
     "/api/datasets/a-v1": {"get", "head", "options"},
@@ -37,7 +36,7 @@ def test_a_method_that_a_call_has_not_is_405(api, path):
                 assert_error(answer, 405, f'Method "{method.upper()}" not allowed.')
 
 
-UNKNOWN = ["/api", "/api/", "/api/x", "/api/tunix", "/api/tunix/", "/api/tunix/run/x", f"/api/tunix/runs/{SOME}/x",
+UNKNOWN = ["/api", "/api/", "/api/x", "/api/tunix", "/api/tunix/", "/api/tunix/run/x", f"/api/tunix/runs/{NOBODY}/x",
            "/api/datasets/a/b", "/api/datasets/a/data/x", "/api//tunix/runs", "/api/tunix//runs", "/api/../etc/passwd",
            "/api/%00", "/api/é", "/api/tunix/runs//", "/api/.git/config", "/api/admin"]  # fmt: skip
 
@@ -58,7 +57,7 @@ def test_an_address_of_a_page_is_a_page(api):
     "kind",
     ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=X", "x", ""],
 )
-@pytest.mark.parametrize(("method", "path"), [("post", "/api/tunix/run"), ("patch", f"/api/tunix/runs/{SOME}")])
+@pytest.mark.parametrize(("method", "path"), [("post", "/api/tunix/run"), ("patch", f"/api/tunix/runs/{NOBODY}")])
 def test_another_media_type_is_415_or_not_even_read(api, method, path, kind):
     answer = api.generic(method.upper(), path, b'{"a": 1}', content_type=kind)
     # The run that is to be changed is looked for first.
@@ -121,7 +120,7 @@ def test_a_browser_gets_drfs_browsable_api(api):
     assert b"Django REST framework" in answer.content
 
 
-@pytest.mark.parametrize("path", ["/api/tunix/runs", "/api/tunix/status", f"/api/tunix/runs/{SOME}"])
+@pytest.mark.parametrize("path", ["/api/tunix/runs", "/api/tunix/status", f"/api/tunix/runs/{NOBODY}"])
 def test_a_format_that_nobody_has_is_422(api, path):
     assert_error(api.get(f"{path}?format=xml"), 422, "format must be among json, api")
 

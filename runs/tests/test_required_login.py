@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 
 from runs.tests.databases import new_database
-from runs.tests.helpers import LAUNCH, arithmetic_rows, random_id
+from runs.tests.helpers import LAUNCH, NOBODY, arithmetic_rows
 from runs.tests.server import running_server
 
 PASSWORD = "correct horse battery staple"
@@ -68,14 +68,13 @@ def admin(server):
     return browser
 
 
-SOME = random_id()
 CALLS = [
     ("POST", "/api/tunix/run", LAUNCH),
     ("GET", "/api/tunix/runs", None),
-    ("GET", f"/api/tunix/runs/{SOME}", None),
-    ("PATCH", f"/api/tunix/runs/{SOME}", {"notes": "x"}),
-    ("DELETE", f"/api/tunix/runs/{SOME}", None),
-    ("POST", f"/api/tunix/runs/{SOME}/restore", None),
+    ("GET", f"/api/tunix/runs/{NOBODY}", None),
+    ("PATCH", f"/api/tunix/runs/{NOBODY}", {"notes": "x"}),
+    ("DELETE", f"/api/tunix/runs/{NOBODY}", None),
+    ("POST", f"/api/tunix/runs/{NOBODY}/restore", None),
     ("GET", "/api/tunix/status", None),
     ("GET", "/api/datasets", None),
     ("POST", "/api/datasets?dataset_name=mine&dataset_version=v1", b""),
@@ -99,7 +98,9 @@ def test_the_document_is_not_for_strangers_either(stranger, path):
     assert b"/api/tunix/runs" not in answer.content
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/", f"/runs/{SOME}/", "/datasets/", "/datasets/a-v1/", "/history-panel/"])
+@pytest.mark.parametrize(
+    "path", ["/", "/runs/", f"/runs/{NOBODY}/", "/datasets/", "/datasets/a-v1/", "/history-panel/"]
+)
 def test_every_page_asks_for_the_login(stranger, path):
     answer = stranger.ask("GET", path)
     assert answer.status_code == 302

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from runs import datasets
+from runs import datasets, services
 from runs.forms import DEFAULT_MODEL
 from runs.management.commands.add_dataset import add_file
-from runs.management.commands.dry_run import launch_dry_run
+from runs.management.requests import launch_request
 from runs.models import TunixRun
 
 EXAMPLE = settings.BASE_DIR / "examples" / "arithmetic-v1.jsonl"
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Added the example dataset {EXAMPLE_KEY}.")
         # The trash counts: whoever deleted the first run does not want it back at every start.
         if not TunixRun.objects.exists():
-            run = launch_dry_run(EXAMPLE_KEY, DEFAULT_MODEL)
+            run = services.launch(launch_request(EXAMPLE_KEY, DEFAULT_MODEL))
             self.stdout.write(f"Recorded a dry run of {EXAMPLE_KEY}: {run.message}.")
         call_command("housekeeping", stdout=self.stdout)
 
