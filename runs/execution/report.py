@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.db import transaction
 
 from runs import lifecycle, metrics, provenance
@@ -138,6 +139,12 @@ class Report:
             self.run.provenance = self.run.provenance | {"peak_tree_memory_bytes": self._usage.peak_memory_bytes}
         self._know({})
 
+    def conclude(self) -> None:
+        """Complete run.json with what only the database knows: its own times, the last step. The run has ended."""
+        with contextlib.suppress(DatabaseError, TunixRun.DoesNotExist):
+            self.run.refresh_from_db()
+            self.write_record()
+
     def write_record(self) -> None:
         """run.json, from what is known by now."""
         try:
@@ -154,10 +161,13 @@ def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
     run_id = report.run.run_id
     try:
         report.catch_up(lambda **columns: lifecycle.note(run_id, claim, **columns))
-        return report.deliver(lambda **columns: lifecycle.end(run_id, claim, result | columns))
+        ended = report.deliver(lambda **columns: lifecycle.end(run_id, claim, result | columns))
     except Exception as error:
         log.warning("run %s: the last report could not be written: %s", run_id, error)
-        return lifecycle.end(run_id, claim, result)
+        ended = lifecycle.end(run_id, claim, result)
+    if ended:
+        report.conclude()
+    return ended
 
 
 def excerpts(streams: dict[str, Stream]) -> dict[str, str]:

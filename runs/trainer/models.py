@@ -15,6 +15,7 @@ from runs.trainer.refusal import Refused
 
 TINY = "tunix-rt/tiny-qwen3"
 DOWNLOADED = ("*.json", "*.safetensors", "*.model", "tokenizer*", "*.jinja")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # Attention and feed-forward, by the names that Tunix's models give them.
 LORA_MODULES = ".*(q_proj|k_proj|v_proj|kv_proj|o_proj|gate_proj|up_proj|down_proj|q_einsum|kv_einsum|qkv_einsum)"
 
@@ -214,7 +215,8 @@ def _from_directory(model_id: str, directory: Path, source: str, *, full_weights
         module = loader.create_model_from_safe_tensors(str(directory), config, dtype=dtype)
         _refuse_missing_weights(model_id, module)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise Refused(f"The weights of {model_id} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise Refused(f"The weights of {model_id} cannot be read or do not fit its config.json: {reason}") from error
     encode, pad = _tokenizer(model_id, directory)
     return Model(module, encode, pad, source, {"architecture": kind})
 
@@ -242,6 +244,9 @@ def _refuse_missing_weights(model_id: str, module: Any) -> None:
 
 
 def _tokenizer(model_id: str, directory: Path) -> tuple[Encode, int]:
+    # Without its files transformers makes one that knows no word.
+    if not any((directory / name).is_file() for name in TOKENIZER_FILES):
+        raise Refused(f"The model {model_id} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}.")
     from transformers import AutoTokenizer
 
     try:

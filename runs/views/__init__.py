@@ -1,0 +1,1 @@
+"""The pages. Each view asks, then renders; what is done is in services."""

@@ -1,0 +1,45 @@
+"""The history: every run, filtered, sorted, a page at a time."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+from django.views.decorators.vary import vary_on_headers
+
+from runs.filters import RunTableFilter
+from runs.models import TunixRun
+from runs.views.shared import part
+
+ROWS_PER_PAGE = 20
+MAX_PAGE = 50_000
+Status = TunixRun.Status
+
+
+@require_GET
+@vary_on_headers("HX-Request")
+def history(request: HttpRequest) -> HttpResponse:
+    alive = TunixRun.objects.alive()
+    filters = RunTableFilter(request.GET, alive, request=request)
+    page = _page_number(request)
+    valid = filters.is_valid() and page is not None
+    offset = ((page or 1) - 1) * ROWS_PER_PAGE
+    found = list(filters.sorted().slice_from(offset, ROWS_PER_PAGE + 1).for_table()) if valid else []
+    context = {
+        "runs": found[:ROWS_PER_PAGE],
+        "page": page,
+        "first": offset + 1,
+        "last": offset + min(len(found), ROWS_PER_PAGE),
+        "older": len(found) > ROWS_PER_PAGE,
+        "filters": filters,
+        "statuses": Status,
+        "modes": TunixRun.Mode.values,
+        "nothing_at_all": not found and not alive.exists(),
+        "known_datasets": alive.known("dataset_key"),
+        "known_models": alive.known("model_id"),
+    }
+    return render(request, part(request, "runs/history.html", "results"), context, status=200 if valid else 422)
+
+
+def _page_number(request: HttpRequest) -> int | None:
+    text = request.GET.get("page") or "1"
+    page = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
+    return page if 1 <= page <= MAX_PAGE else None

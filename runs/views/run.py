@@ -1,0 +1,93 @@
+"""One run: its page, and what can be done with it."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from runs import services
+from runs.forms import AnnotateForm
+from runs.views.shared import dataset_of, owner_of, part, run_or_404, uuid_or_404
+
+
+@require_POST
+def cancel(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = run_or_404(run_id)
+    try:
+        services.cancel(run)
+    except services.AlreadyEnded as error:
+        messages.error(request, str(error))
+    return redirect(run)
+
+
+@require_POST
+def retry(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = run_or_404(run_id)
+    try:
+        again = services.retry(run, resume="resume" in request.POST, owner=owner_of(request))
+    except (services.NotEnded, services.NothingToResume, services.LocalRunsUnavailable) as error:
+        messages.error(request, str(error))
+        return redirect(run)
+    return redirect(again)
+
+
+@require_GET
+def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = run_or_404(run_id)
+    return render(
+        request,
+        "runs/run.html",
+        {
+            "run": run,
+            "form": AnnotateForm.of(run),
+            "queue": services.queue(run),
+            "grace": settings.GRACE_SECONDS,
+            **dataset_of(run),
+        },
+    )
+
+
+@require_GET
+def run_row(request: HttpRequest, run_id: str) -> HttpResponse:
+    """What a row shows when it is opened in place."""
+    return render(request, "runs/_run_detail.html", {"run": run_or_404(run_id)})
+
+
+@require_POST
+def annotate(request: HttpRequest, run_id: str) -> HttpResponse:
+    run, form = run_or_404(run_id), AnnotateForm(request.POST)
+    if not form.is_valid():
+        context = {"run": run, "form": form, **dataset_of(run)}
+        return render(request, part(request, "runs/run.html", "notes"), context, status=422)
+    services.annotate(run, **form.cleaned_data)
+    if request.htmx:  # type: ignore[attr-defined]
+        run = run_or_404(run_id)
+        return render(request, "runs/run.html#notes", {"run": run, "form": AnnotateForm.of(run)})
+    return redirect(run)
+
+
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Says first what will happen."""
+    run = run_or_404(run_id)
+    if request.method == "GET":
+        return render(request, "runs/delete.html", {"run": run})
+    purge = "purge" in request.POST
+    try:
+        services.delete(run, purge=purge)
+    except services.NotEnded as error:
+        messages.error(request, str(error))
+        return redirect(run)
+    what = "freed for good" if purge else "moved to the trash, where it stays for 7 days"
+    messages.success(request, f"Run {run.short_id} was {what}.", extra_tags="" if purge else f"undo {run.run_id}")
+    return redirect("history")
+
+
+@require_POST
+def restore(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = services.restore(uuid_or_404(run_id))
+    if run is None:
+        raise Http404
+    messages.success(request, f"Run {run.short_id} is back.")
+    return redirect(run)
