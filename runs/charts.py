@@ -3,21 +3,21 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from runs import metrics
 from runs.models import TunixRun
 
 WIDTH, HEIGHT = 600, 120
 MAX_POINTS = 400
-# From so many points on the line is an average, with the points themselves pale behind it.
-SMOOTHED_POINTS = 60
+# A line that goes up and down by so many times its height is noise: an average is drawn, with the points pale behind.
+NOISE = 4
 WEIGHT_OF_THE_PAST = 0.85
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One series. `raw` and `line` are SVG paths within WIDTH × HEIGHT; `raw` is empty where `line` shows the points."""
+    """One series. `raw` and `line` are SVG paths in WIDTH × HEIGHT; `raw` is empty where `line` shows the points."""
 
     name: str
     last: float | None
@@ -50,9 +50,15 @@ def groups(run: TunixRun) -> list[Group]:
     """The model's first. A series without one finite value has no plot."""
     found = metrics.read(run, max_points=MAX_POINTS)
     plots = [plot for name, points in found.items() if (plot := _plot(name, points))]
-    plots.sort(key=lambda plot: (_of_the_machine(plot.name), not _prefix(plot.name).startswith("train"), plot.name))
+    plots.sort(key=_order)
     by_prefix = groupby(plots, key=lambda plot: _prefix(plot.name))
     return [Group(prefix, list(each), _of_the_machine(prefix)) for prefix, each in by_prefix]
+
+
+def _order(plot: Plot) -> tuple[bool, bool, str, bool, str]:
+    """The model before the machine, training before evaluation, and each prefix's loss first."""
+    prefix = _prefix(plot.name)
+    return _of_the_machine(plot.name), prefix != "train/", prefix, not plot.name.endswith("/loss"), plot.name
 
 
 def _prefix(name: str) -> str:
@@ -69,7 +75,7 @@ def _plot(name: str, points: metrics.Points) -> Plot | None:
         return None
     low, high = min(finite), max(finite)
     first, last = points.steps[0], points.steps[-1]
-    smooth = len(finite) >= SMOOTHED_POINTS and not _of_the_machine(name)
+    smooth = sum(abs(b - a) for a, b in pairwise(finite)) > NOISE * (high - low) and not _of_the_machine(name)
     shown = _averaged(points.values) if smooth else points.values
     across, up = WIDTH / ((last - first) or 1), HEIGHT / ((high - low) or 1)
 

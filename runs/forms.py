@@ -20,6 +20,8 @@ LABELS = {
     "seed": "Seed",
     "lora_rank": "LoRA rank",
 }
+# What is asked for every training; the rest is folded away.
+MAIN = ("learning_rate", "num_epochs", "batch_size", "max_seq_length")
 DEFAULT_MODEL = "tunix-rt/tiny-qwen3"
 
 
@@ -76,6 +78,7 @@ class LaunchForm(AccessibleForm):
         initial=TunixRun.Priority.NORMAL,
         required=False,
     )
+    reproduces = forms.UUIDField(required=False, widget=forms.HiddenInput)
     output_dir = forms.CharField(
         label="Output directory", max_length=OUTPUT_DIR_LENGTH, required=False, validators=[validation.output_dir]
     )
@@ -92,13 +95,31 @@ class LaunchForm(AccessibleForm):
         self.fields["output_dir"].widget.attrs["placeholder"] = "./output/tunix_run_…"
 
     @classmethod
-    def repeating(cls, run: TunixRun) -> "LaunchForm":
-        """The form, filled with what `run` was launched with."""
-        config = {name: as_typed(run.config.get(name)) for name in TRAINING}
-        return cls(initial={"dataset_key": run.dataset_key, "model_id": run.model_id, **config})
+    def repeating(cls, run: TunixRun, *, reproduce: bool = False) -> "LaunchForm":
+        """The form, filled with what `run` was launched with; to `reproduce` it, the result is compared with it."""
+        config = {name: as_typed(run.config.get(name, limit.default)) for name, limit in TRAINING.items()}
+        others = {"dataset_key": run.dataset_key, "model_id": run.model_id, "priority": run.priority}
+        return cls(initial=others | config | ({"reproduces": run.run_id} if reproduce else {}))
 
-    def numbers(self) -> list[forms.BoundField]:
-        return [self[name] for name in TRAINING if name != "timeout_seconds"]
+    def clean_reproduces(self) -> TunixRun | None:
+        run_id = self.cleaned_data["reproduces"]
+        if run_id is None:
+            return None
+        run = TunixRun.objects.alive().filter(pk=run_id).first()
+        if run is None:
+            raise ValidationError("the run to reproduce is no longer here")
+        return run
+
+    def main_numbers(self) -> list[forms.BoundField]:
+        return [self[name] for name in MAIN]
+
+    def more_numbers(self) -> list[forms.BoundField]:
+        return [self[name] for name in TRAINING if name not in MAIN]
+
+    def more_is_open(self) -> bool:
+        """Whether what is folded away says something: an error, or a value that is not the default."""
+        folded = [self[name] for name in ("priority", "output_dir")] + self.more_numbers()
+        return any(each.errors or str(each.value() or "") != str(each.field.initial or "") for each in folded)
 
     def to_request(self, owner: Any, *, dry_run: bool = True) -> LaunchRequest:
         given = self.cleaned_data
@@ -111,6 +132,7 @@ class LaunchForm(AccessibleForm):
             config=config,
             dry_run=dry_run,
             priority=TunixRun.Priority.NORMAL if given["priority"] == "" else given["priority"],
+            reproduces=given["reproduces"],
             owner=owner,
         )
 

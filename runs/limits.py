@@ -20,6 +20,8 @@ class Limit:
     maximum: float
     above: bool = False
     whole: bool = True
+    # The bounds, as short as a form shows them, where the numbers alone say too little.
+    said: str = ""
 
     @property
     def sentence(self) -> str:
@@ -30,6 +32,8 @@ class Limit:
     @property
     def hint(self) -> str:
         """The bounds, as short as a form shows them."""
+        if self.said:
+            return self.said
         return f"up to {self.maximum:,g}" if self.above else f"{self.minimum:,}–{self.maximum:,}"
 
 
@@ -38,8 +42,8 @@ TRAINING = {
     "num_epochs": Limit(3, 1, 100),
     "batch_size": Limit(8, 1, 512),
     "max_seq_length": Limit(2048, 128, 32_768),
-    "timeout_seconds": Limit(None, 1, 30 * DAY),
-    "seed": Limit(0, 0, 2**31 - 1),
+    "timeout_seconds": Limit(None, 1, 30 * DAY, said="seconds, to 30 d"),
+    "seed": Limit(0, 0, 2**31 - 1, said="to 2,147,483,647"),
     # 0 trains the full weights.
     "lora_rank": Limit(0, 0, 256),
 }

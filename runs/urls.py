@@ -10,6 +10,7 @@ urlpatterns = [
     path("history-panel/", overview.history_panel, name="history-panel"),
     path("runs/", history.history, name="history"),
     path("runs/<str:run_id>/", run.run_page, name="run"),
+    path("runs/<str:run_id>/charts/", run.run_charts, name="run-charts"),
     path("runs/<str:run_id>/row/", run.run_row, name="run-row"),
     path("runs/<str:run_id>/cancel/", run.cancel, name="run-cancel"),
     path("runs/<str:run_id>/retry/", run.retry, name="run-retry"),

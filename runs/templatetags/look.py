@@ -108,9 +108,34 @@ def number(value: Any) -> str | SafeString:
         return MISSING
     if isinstance(value, int):
         return f"{value:,}"
-    text = f"{value:.4g}"
+    text = f"{value:.4g}" if value == 0 or abs(value) >= 0.001 else f"{value:.3e}".replace(".000e", "e")
     mantissa, _, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else text
+
+
+@register.filter
+def metric(value: Any, name: str) -> str | SafeString:
+    """Four significant digits; bytes, seconds and shares as such, by the metric's name."""
+    if absent(value):
+        return MISSING
+    if name.endswith("_bytes"):
+        return size(value)
+    if abs(value) >= 10_000:
+        return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.3g}"
+    return number(float(f"{value:.3g}") if abs(value) < 0.001 else float(value))
+
+
+@register.filter
+def brief(value: Any) -> str:
+    """A hash as the 10 characters that people compare, anything else as JSON."""
+    text = as_json(value)
+    return text[:10] if len(text) >= 40 and all(each in "0123456789abcdef" for each in text) else text
+
+
+@register.filter
+def value_of(values: dict[str, Any], name: str) -> Any:
+    """For a name that a template cannot spell."""
+    return values.get(name)
 
 
 @register.filter

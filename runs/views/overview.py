@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from runs import datasets, services
+from runs import datasets, provenance, services
 from runs.forms import LaunchForm
 from runs.models import TunixRun
 from runs.views.shared import owner_of, run_or_404
@@ -25,12 +25,18 @@ Status = TunixRun.Status
 
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
-    repeated = run_or_404(request.GET["repeat"]) if "repeat" in request.GET else None
-    if repeated:
-        form = LaunchForm.repeating(repeated)
+    context: dict[str, Any] = {}
+    if "reproduce" in request.GET:
+        run = run_or_404(request.GET["reproduce"])
+        form = LaunchForm.repeating(run, reproduce=True)
+        context = {"repeated": run, "changes": provenance.changes_since(run)}
+    elif "repeat" in request.GET:
+        run = run_or_404(request.GET["repeat"])
+        form = LaunchForm.repeating(run)
+        context = {"repeated": run}
     else:
         form = LaunchForm(initial={"dataset_key": request.GET.get("dataset", "")})
-    return render(request, "runs/overview.html", _overview(form=form, repeated=repeated))
+    return render(request, "runs/overview.html", _overview(form=form, **context))
 
 
 def _overview(**context: Any) -> dict[str, Any]:

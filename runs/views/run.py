@@ -1,13 +1,16 @@
 """One run: its page, and what can be done with it."""
 
+from functools import partial
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from runs import services
+from runs import charts, checkpoints, metrics, progress, provenance, services
 from runs.forms import AnnotateForm
+from runs.models import TunixRun
 from runs.views.shared import dataset_of, owner_of, part, run_or_404, uuid_or_404
 
 
@@ -43,9 +46,29 @@ def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
             "form": AnnotateForm.of(run),
             "queue": services.queue(run),
             "grace": settings.GRACE_SECONDS,
+            "progress": progress.of(run),
+            "losses": [each for each in metrics.series(run) if each.name.endswith("/loss")],
+            # Called by the template where it shows them: a poll for the status does not.
+            "groups": partial(charts.groups, run),
+            "checkpoints": lambda: checkpoints.of(run)[::-1],
+            "last_checkpoint": partial(checkpoints.last, run),
+            "comparison": partial(_comparison, run),
             **dataset_of(run),
         },
     )
+
+
+def _comparison(run: TunixRun) -> provenance.Comparison | None:
+    """With the run that it repeats, once it has completed."""
+    source = run.reproduces
+    return provenance.same_metrics(run, source) if source and run.status == TunixRun.Status.COMPLETED else None
+
+
+@require_GET
+def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The charts alone, for a page that follows a run."""
+    run = run_or_404(run_id)
+    return render(request, "runs/_charts.html", {"run": run, "groups": charts.groups(run)})
 
 
 @require_GET
