@@ -64,6 +64,6 @@ def training(engine, settings, compiled, monkeypatch):
             monkeypatch.setenv(name, value)  # passed on by the dispatcher
     create_dataset("arithmetic", "v2", ROWS)
     engine.dispatcher(
-        TUNIX_COMMAND="", TUNIX_PYTHON=str(PYTHON), TUNIX_RT_GRACE_SECONDS="30", TUNIX_RT_HEARTBEAT_SECONDS="0.5"
+        TUNIX_COMMAND="", TUNIX_PYTHON=str(PYTHON), TUNIX_RT_GRACE_SECONDS="30", TUNIX_RT_HEARTBEAT_SECONDS="1"
     )
     return engine
