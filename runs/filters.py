@@ -103,6 +103,7 @@ class SearchFilter(django_filters.Filter):
 
 class RunFilter(django_filters.FilterSet):
     status = SeveralFilter(label="Status", allowed=list(TunixRun.Status.values))
+    cause = SeveralFilter(label="Cause", allowed=list(TunixRun.Cause.values))
     dataset_key = SeveralFilter(label="Dataset")
     mode = SeveralFilter(label="Mode", allowed=list(TunixRun.Mode.values))
     model_id = SeveralFilter(label="Model", separator=None)
@@ -168,6 +169,11 @@ class RunTableFilter(RunFilter):
             }
             for label, css, orders in SORTABLE
         ]
+
+    @property
+    def fell(self) -> bool:
+        """Whether these runs have a cause of death to choose by."""
+        return bool(self.data.get("cause")) or bool({"failed", "timeout", "lost", "cancelled"} & set(self.statuses))
 
     @property
     def statuses(self) -> list[str]:

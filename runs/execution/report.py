@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from runs import lifecycle, metrics, provenance
 from runs.execution.metrics_file import Batch, MetricsFile
@@ -162,6 +162,8 @@ def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
     try:
         report.catch_up(lambda **columns: lifecycle.note(run_id, claim, **columns))
         ended = report.deliver(lambda **columns: lifecycle.end(run_id, claim, result | columns))
+    except (OperationalError, InterfaceError):  # the database is away or busy: all of it is tried again
+        raise
     except Exception as error:
         log.warning("run %s: the last report could not be written: %s", run_id, error)
         ended = lifecycle.end(run_id, claim, result)

@@ -65,6 +65,29 @@ def elapsed(run: TunixRun) -> str | SafeString:
     return duration(run.duration_seconds)
 
 
+CAUSES = {
+    "host_out_of_memory": "The host ran out of memory and the kernel killed it",
+    "device_out_of_memory": "The device ran out of memory",
+    "nan_loss": "The loss became NaN",
+    "timeout": "It ran out of time",
+    "not_started": "It could not be started",
+    "host_lost": "Its host or supervisor is gone",
+}
+
+
+@register.filter
+def cause_sentence(run: TunixRun) -> str:
+    """What a run that did not complete died of; its message where that says it better."""
+    if run.cause == "host_out_of_memory" and not run.evidence:
+        return "Killed, possibly because the host ran out of memory"
+    return CAUSES.get(run.cause) or run.message or "It failed, and no message was recorded"
+
+
+@register.filter
+def last_characters(text: str, count: int) -> str:
+    return text if len(text) <= count else "…" + text[-count:]
+
+
 @register.filter
 def when(moment: Any) -> SafeString:
     """A time relative to now, the exact one behind it. The page's script keeps it true and shows it in local time."""
@@ -108,9 +131,14 @@ def number(value: Any) -> str | SafeString:
         return MISSING
     if isinstance(value, int):
         return f"{value:,}"
-    text = f"{value:.4g}" if value == 0 or abs(value) >= 0.001 else f"{value:.3e}".replace(".000e", "e")
+    text = f"{value:.4g}" if value == 0 or abs(value) >= 0.001 else _scientific(value)
     mantissa, _, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else text
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.3e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
 
 
 @register.filter

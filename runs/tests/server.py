@@ -131,7 +131,8 @@ def running_server(
     """
     home.mkdir(parents=True, exist_ok=True)
     wake = home / "dispatcher.wake"
-    os.mkfifo(wake)
+    with suppress(FileExistsError):  # of a dispatcher that was here before
+        os.mkfifo(wake)
     heard = os.open(wake, os.O_RDWR | os.O_NONBLOCK)  # as a dispatcher does, so that the server is ready
     values = environment_of(home, database_url, PORT=str(_free_port()), **environment)
     _migrate(values)

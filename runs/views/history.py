@@ -31,6 +31,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "older": len(found) > ROWS_PER_PAGE,
         "filters": filters,
         "statuses": Status,
+        "causes": TunixRun.Cause.choices,
         "modes": TunixRun.Mode.values,
         "nothing_at_all": not found and not alive.exists(),
         "known_datasets": alive.known("dataset_key"),

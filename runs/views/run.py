@@ -1,11 +1,13 @@
 """One run: its page, and what can be done with it."""
 
+from datetime import timedelta
 from functools import partial
 
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from runs import charts, checkpoints, metrics, progress, provenance, services
@@ -46,6 +48,7 @@ def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
             "form": AnnotateForm.of(run),
             "queue": services.queue(run),
             "grace": settings.GRACE_SECONDS,
+            "killed_at": (run.cancel_requested_at or timezone.now()) + timedelta(seconds=settings.GRACE_SECONDS),
             "progress": progress.of(run),
             "losses": [each for each in metrics.series(run) if each.name.endswith("/loss")],
             # Called by the template where it shows them: a poll for the status does not.

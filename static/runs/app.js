@@ -37,6 +37,7 @@
       if (time.title) time.title = exact.format(date);
       say(time, "clock" in time.dataset ? clock.format(date) : relative(date, now));
     }
+    for (const span of all("[data-until]")) say(span, duration((new Date(span.dataset.until) - now) / 1000));
     for (const span of all("[data-since]")) say(span, duration((now - new Date(span.dataset.since)) / 1000));
   };
   setInterval(tick, 1000);
