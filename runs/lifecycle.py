@@ -8,7 +8,7 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -90,15 +90,15 @@ def fence(run_id: uuid.UUID) -> None:
     TunixRun.objects.filter(pk=run_id, status=Status.LOST).update(claim="", lease_expires_at=None)
 
 
-def trash(run: TunixRun) -> bool:
-    """Out of every list. A run that is pending or running cannot go."""
+def trash(run: TunixRun, moment: datetime) -> bool:
+    """Out of every list, as of `moment`. A run that is pending or running cannot go."""
     idle = TunixRun.objects.alive().filter(pk=run.pk).exclude(status__in=TunixRun.UNDER_WAY)
-    return bool(idle.update(deleted_at=timezone.now()))
+    return bool(idle.update(deleted_at=moment))
 
 
-def restore(run_id: uuid.UUID) -> bool:
-    """Back from the trash."""
-    return bool(TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).update(deleted_at=None))
+def restore(run_id: uuid.UUID, due: datetime) -> bool:
+    """Back from the trash, where it was put there after `due`."""
+    return bool(TunixRun.objects.filter(pk=run_id, deleted_at__gt=due).update(deleted_at=None))
 
 
 # --- local runs: the dispatcher ---------------------------------------------------------------------------------------

@@ -73,15 +73,24 @@ class RunDirectory:
             return None
 
     def size(self) -> int:
-        """Bytes on disk, of everything in it."""
-        total = 0
+        """Bytes on disk, of everything in it; of a file with several names once."""
+        return sum(status.st_blocks * 512 for status, _ in self._files())
+
+    def freed(self) -> int:
+        """Bytes on disk that are in no other directory: what removing this one gives back."""
+        return sum(status.st_blocks * 512 for status, names in self._files() if names >= status.st_nlink)
+
+    def _files(self) -> list[tuple[os.stat_result, int]]:
+        """Every file in it, with how many of its names are in it."""
+        found: dict[int, tuple[os.stat_result, int]] = {}
         for directory, _, names in os.walk(self.path):
             for name in names:
                 try:
-                    total += (Path(directory) / name).lstat().st_blocks * 512
+                    status = (Path(directory) / name).lstat()
                 except OSError:
                     continue
-        return total
+                found[status.st_ino] = status, found.get(status.st_ino, (status, 0))[1] + 1
+        return list(found.values())
 
 
 def _write_whole(path: Path, text: str) -> None:

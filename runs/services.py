@@ -1,13 +1,10 @@
 """What a user can do: launch, annotate, delete, restore, add a dataset; and the housekeeping that nobody asks for."""
 
 import logging
-import shutil
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -15,15 +12,13 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
-from django.utils import timezone
 
-from runs import checkpoints, datasets, dry_run, lifecycle, metrics, tunix, unrecorded
+from runs import checkpoints, datasets, dry_run, lifecycle, metrics, trash, tunix, unrecorded
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor
 from runs.models import RunTag, TunixRun
 
 log = logging.getLogger(__name__)
-TRASH_LIFETIME = timedelta(days=7)
 WAIT_POLL_SECONDS = 0.1
 
 
@@ -238,31 +233,14 @@ def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None 
 
 def delete(run: TunixRun, *, purge: bool = False) -> None:
     """Move a run to the trash, or free its record and files at once. Raises NotEnded."""
-    if not lifecycle.trash(run) and run.is_under_way:
+    if not trash.put(run, for_good=purge) and run.is_under_way:
         raise NotEnded(f"The run is {run.status}: it can be deleted when it has ended.")
-    if purge:
-        _free(run.run_id)
 
 
 def restore(run_id: uuid.UUID) -> TunixRun | None:
     """The run, back from the trash; None where there is no such run."""
-    lifecycle.restore(run_id)
+    trash.restore(run_id)
     return TunixRun.objects.alive().filter(pk=run_id).first()
-
-
-def empty_trash() -> int:
-    """Free what has been in the trash for 7 days. Returns how many runs."""
-    overdue = TunixRun.objects.filter(deleted_at__lt=timezone.now() - TRASH_LIFETIME)
-    run_ids = list(overdue.values_list("pk", flat=True))
-    for run_id in run_ids:
-        _free(run_id)
-    return len(run_ids)
-
-
-def _free(run_id: uuid.UUID) -> None:
-    """Files first: a record whose files are gone can be freed again, files without a record are never found."""
-    shutil.rmtree(Path(settings.RUNS_DIR) / str(run_id), ignore_errors=True)
-    TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).delete()
 
 
 def housekeeping() -> dict[str, int]:
@@ -270,6 +248,6 @@ def housekeeping() -> dict[str, int]:
     return {
         "results recorded": record_the_unrecorded(),
         "interrupted dry runs failed": lifecycle.fail_interrupted_dry_runs(),
-        "runs freed from the trash": empty_trash(),
+        "runs freed from the trash": trash.empty(),
         "stale uploads removed": datasets.remove_stale_uploads(),
     }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import datasets, history, overview, run
+from runs.views import datasets, history, overview, run, trash
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -17,6 +17,7 @@ urlpatterns = [
     path("runs/<str:run_id>/annotate/", run.annotate, name="run-annotate"),
     path("runs/<str:run_id>/delete/", run.delete, name="run-delete"),
     path("runs/<str:run_id>/restore/", run.restore, name="run-restore"),
+    path("trash/", trash.trash_page, name="trash"),
     path("datasets/", datasets.dataset_list, name="datasets"),
     path("datasets/<str:key>/", datasets.dataset_page, name="dataset"),
 ]

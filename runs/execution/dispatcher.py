@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import select
+import subprocess
+import sys
 import time
 
 from django.conf import settings
@@ -25,6 +27,7 @@ from runs.rundir import RunDirectory
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 REAP_SECONDS = 2.0
+HOUSEKEEPING_SECONDS = 3600.0
 
 
 class Dispatcher:
@@ -33,6 +36,7 @@ class Dispatcher:
         self.executor = LocalExecutor()
         self.stopping = False
         self._reaped = 0.0
+        self._kept_house = time.monotonic() - HOUSEKEEPING_SECONDS
 
     def run(self) -> None:
         """Until `stopping` is set."""
@@ -52,6 +56,9 @@ class Dispatcher:
         if time.monotonic() - self._reaped >= REAP_SECONDS:
             self.reap()
             self._reaped = time.monotonic()
+        if time.monotonic() - self._kept_house >= HOUSEKEEPING_SECONDS:
+            self._kept_house = time.monotonic()
+            _keep_house()
         while not self.stopping and self.start_next():
             pass
 
@@ -86,6 +93,14 @@ class Dispatcher:
             self.executor.kill_leftovers(run)
             lifecycle.free_slot(run)
             Report(run).catch_up(lambda **columns: lifecycle.note(run.run_id, run.claim, **columns))
+
+
+def _keep_house() -> None:
+    """In a process of its own: to free a run of many files takes minutes, and nothing waits for it."""
+    try:
+        subprocess.Popen([sys.executable, settings.BASE_DIR / "manage.py", "housekeeping"], stdin=subprocess.DEVNULL)
+    except OSError as error:
+        log.error("housekeeping could not be started: %s", error)
 
 
 def _bury_children() -> None:

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from runs import charts, checkpoints, metrics, progress, provenance, services
+from runs import charts, checkpoints, metrics, progress, provenance, services, trash
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
 from runs.views.shared import dataset_of, owner_of, part, run_or_404, uuid_or_404
@@ -98,13 +98,18 @@ def delete(request: HttpRequest, run_id: str) -> HttpResponse:
     """Says first what will happen."""
     run = run_or_404(run_id)
     if request.method == "GET":
-        return render(request, "runs/delete.html", {"run": run})
+        return render(request, "runs/delete.html", {"run": run, "bytes": trash.bytes_freed_by([run])})
     purge = "purge" in request.POST
     try:
         services.delete(run, purge=purge)
     except services.NotEnded as error:
         messages.error(request, str(error))
         return redirect(run)
+    if purge and TunixRun.objects.filter(pk=run.pk).exists():
+        messages.error(
+            request, f"Some files of run {run.short_id} cannot be removed yet; it is tried again every hour."
+        )
+        return redirect("history")
     what = "freed for good" if purge else "moved to the trash, where it stays for 7 days"
     messages.success(request, f"Run {run.short_id} was {what}.", extra_tags="" if purge else f"undo {run.run_id}")
     return redirect("history")

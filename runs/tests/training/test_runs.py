@@ -12,7 +12,7 @@ from runs.rundir import RunDirectory
 from runs.tests.databases import new_database
 from runs.tests.execution.engine import until, wait_for
 from runs.tests.helpers import CONFIG
-from runs.tests.server import environment_of, running_server
+from runs.tests.server import running_server
 from runs.tests.training.conftest import HERE, PYTHON, TRAINER
 
 TINY = "tunix-rt/tiny-qwen3"
@@ -29,26 +29,32 @@ def losses(run: TunixRun) -> dict[int, float]:
     return {step: value for step, value, _ in found.get("train/loss", ())}
 
 
-def test_make_train(home, compiled):
-    """What a newcomer does first. The page and the API show it afterwards."""
-    with new_database(home) as database:
-        environment = environment_of(home, database.url, TUNIX_PYTHON=str(PYTHON), JAX_PLATFORMS="cpu")
+def test_make_train(home):
+    """What a newcomer does first, beside a server. Its page and its API show the run afterwards."""
+    with new_database(home) as database, running_server(home, database.url, pages=True) as server:
+        (home / "dispatcher.wake").unlink()  # the server of the tests pretends to have a dispatcher
+        environment = server.environment | {"TUNIX_PYTHON": str(PYTHON)}
         done = subprocess.run(
-            [project.BASE_DIR / "scripts" / "train"], env=environment, capture_output=True, text=True, timeout=600,
+            ["scripts/train"],
+            cwd=project.BASE_DIR,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout + done.stderr
-        with running_server(home, database.url, pages=True) as server:
-            (record,) = server.get("/api/tunix/runs").json()["data"]
-            address = f"/api/tunix/runs/{record['run_id']}"
-            assert (record["status"], record["step"], record["total_steps"]) == ("completed", 230, 230)
-            points = server.get(f"{address}/metrics?name=train/loss").json()["train/loss"]
-            values = [point["value"] for point in points]
-            assert len(values) >= 100 and values[-1] < values[0] / 5
-            saved = server.get(f"{address}/checkpoints").json()
-            assert saved["data"][-1]["step"] == 230
-            page = server.get(f"/runs/{record['run_id']}/").content.decode()
-            assert "train/loss" in page and "step 230" in page.lower()
+        assert "Local execution completed successfully" in done.stdout
+        (listed,) = server.get("/api/tunix/runs").json()["data"]
+        address = f"/api/tunix/runs/{listed['run_id']}"
+        record = server.get(address).json()
+        assert (record["status"], record["step"], record["total_steps"]) == ("completed", 230, 230)
+        points = server.get(f"{address}/metrics?name=train/loss").json()["train/loss"]
+        values = [point["value"] for point in points]
+        assert len(values) >= 100 and values[-1] < values[0] / 5
+        assert server.get(f"{address}/checkpoints").json()["data"][-1]["step"] == 230
+        page = server.get(f"/runs/{listed['run_id']}/").content.decode()
+        assert "train/loss" in page and '<path class="line"' in page and "<b>Step 230</b> of 230" in page
 
 
 def test_cancelled_half_way_and_resumed_it_ends_as_if_it_had_not_been(training):

@@ -1,0 +1,74 @@
+"""Where deleted runs lie for 7 days, and how they are freed then: files first, the record last.
+
+Whoever is killed in the middle has freed a part; the record is still there and says that the rest is due.
+"""
+
+import logging
+import shutil
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from runs import lifecycle
+from runs.models import TunixRun
+from runs.querysets import TunixRunQuerySet
+from runs.rundir import RunDirectory
+
+log = logging.getLogger(__name__)
+LIFETIME = timedelta(days=7)
+
+
+def put(run: TunixRun, *, for_good: bool = False) -> bool:
+    """Out of every list. False: it is pending or running. `for_good`: it is due at once and cannot be restored."""
+    now = timezone.now()
+    if not lifecycle.trash(run, now - LIFETIME if for_good else now):
+        return False
+    if for_good:
+        free(run.run_id)
+    return True
+
+
+def restore(run_id: uuid.UUID) -> bool:
+    """Back from the trash. False: it is not there, or is due and may be half gone."""
+    return lifecycle.restore(run_id, _due())
+
+
+def contents() -> TunixRunQuerySet:
+    """What can be restored, deleted last first."""
+    return TunixRun.objects.filter(deleted_at__gt=_due()).order_by("-deleted_at", "run_id")
+
+
+def empty() -> int:
+    """Free what has been there for 7 days. Returns how many runs; what cannot be removed stays due."""
+    due = TunixRun.objects.filter(deleted_at__lte=_due()).values_list("pk", flat=True)
+    return sum(free(run_id) for run_id in list(due))
+
+
+def free(run_id: uuid.UUID) -> bool:
+    """Remove the files of a run in the trash, and then its record. False: files are left, and so is the record."""
+    path = RunDirectory(run_id).path
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.error("run %s: %s cannot be removed: %s", run_id, error.filename or path, error.strerror)
+        return False
+    TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).delete()
+    return True
+
+
+def bytes_freed_by(runs: Iterable[TunixRun]) -> int:
+    """What freeing these runs gives back: not what another run shares, as a resumed one does its checkpoint."""
+    return sum(RunDirectory(run.run_id).freed() for run in runs)
+
+
+def ended_before(moment: datetime) -> TunixRunQuerySet:
+    """Runs with a final status, in no trash, oldest first."""
+    return TunixRun.objects.alive().filter(completed_at__lt=moment).order_by("completed_at")
+
+
+def _due() -> datetime:
+    return timezone.now() - LIFETIME
