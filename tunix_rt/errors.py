@@ -18,7 +18,15 @@ def wants_json(request: HttpRequest) -> bool:
 
 def is_api(path: str) -> bool:
     """Whether programs, not people, ask for `path`, with or without a slash at its end."""
-    return path.startswith("/api/") or path in ("/api", "/healthz", "/healthz/", "/readyz", "/readyz/")
+    return path.startswith("/api/") or path in (
+        "/api",
+        "/metrics",
+        "/metrics/",
+        "/healthz",
+        "/healthz/",
+        "/readyz",
+        "/readyz/",
+    )
 
 
 def error_response(request: HttpRequest, status: int, detail: str) -> HttpResponse:

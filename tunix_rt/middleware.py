@@ -1,6 +1,7 @@
 """What every request passes through, besides Django's own middleware. Each decides one thing."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,28 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
+from runs.monitoring import REQUEST_SECONDS
 from tunix_rt.errors import error_response, is_api
 
 log = logging.getLogger("runs.http")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+KNOWN_METHODS = (*SAFE_METHODS, "POST", "PATCH", "PUT", "DELETE")
 OPEN_MODE_USER = "local"
+
+
+def request_seconds(get_response: GetResponse) -> GetResponse:
+    """How long requests take, by the pattern of their address: the addresses themselves are without number."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        began = time.perf_counter()
+        response = get_response(request)
+        route = request.resolver_match.route if request.resolver_match else "none"
+        method = request.method if request.method in KNOWN_METHODS else "other"
+        REQUEST_SECONDS.labels(method, route, str(response.status_code)).observe(time.perf_counter() - began)
+        return response
+
+    return middleware
 
 
 def api_without_trailing_slash(get_response: GetResponse) -> GetResponse:

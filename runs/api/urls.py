@@ -37,6 +37,7 @@ urlpatterns = [
     call("api/datasets/<str:key>/data", datasets.DatasetDataView, "api-dataset-data"),
     call("api/schema", SpectacularAPIView, "schema"),
     call("api/docs", SpectacularSwaggerSplitView, "api-docs", url_name="schema"),
+    call("metrics", server.PrometheusView, "prometheus"),
     call("healthz", server.HealthView, "healthz"),
     call("readyz", server.ReadyView, "readyz"),
 ]

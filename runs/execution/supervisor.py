@@ -29,6 +29,7 @@ from runs.execution.stream import Stream
 from runs.execution.usage import Usage
 from runs.models import TunixRun
 from runs.output import clip
+from runs.process_log import this_process_serves
 from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ RETRY_SECONDS = 2.0
 def supervise(run_id: uuid.UUID, token: str) -> None:
     """Start the run that `token` was given for, see it through, and record how it ended."""
     wake_up = _heed_signals()
+    this_process_serves(run_id)
     run = TunixRun.objects.get(pk=run_id)
     directory = RunDirectory(run_id)
     directory.path.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,7 @@ def test_every_call_is_there_and_nothing_else(schema):
         "POST /api/datasets",
         "GET /api/datasets/{key}",
         "GET /api/datasets/{key}/data",
+        "GET /metrics",
         "GET /healthz",
         "GET /readyz",
     }

@@ -5,14 +5,17 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST
 from rest_framework import permissions
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from runs import tunix, unrecorded
+from runs import monitoring, tunix, unrecorded
 from runs.api import serializers
+from runs.api.renderers import JSONWhateverIsAccepted
 from runs.api.schema import Answers
 from runs.api.views.requests import check_query
 from runs.execution import wake
@@ -25,6 +28,16 @@ class TunixStatusView(APIView):
     def get(self, request: Request) -> Response:
         check_query(request)
         return Response(dataclasses.asdict(tunix.availability()))
+
+
+class PrometheusView(APIView):
+    """What Prometheus reads: runs by status, the queue's age, durations, requests, disk."""
+
+    content_negotiation_class = JSONWhateverIsAccepted
+
+    @extend_schema(operation_id="prometheus", responses={(200, "text/plain"): str})
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponse(monitoring.exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 class HealthView(APIView):
