@@ -10,6 +10,7 @@ import time
 import uuid
 
 import psutil
+import pytest
 
 from runs import lifecycle, services
 from runs.models import TunixRun
@@ -156,24 +157,43 @@ def test_fifty_launches_at_one_moment(engine):
     engine.dispatcher(TUNIX_RT_SLOTS="8")
     time.sleep(1)
     runs = [launch("lines=1") for _ in range(50)]
+    longest = longest_free_slot(8, seconds=120)
+    print(f"a slot was free while a run waited for {longest:.2f} s at most")
+    # A dispatcher that polled would let it wait for a second each time, and so would a loaded machine now and then.
+    assert longest < 3
     for run in runs:
-        assert wait_for(run, seconds=120).status == "completed"
+        assert wait_for(run).status == "completed"
         assert started(run) == 1
 
 
+def longest_free_slot(slots, seconds):
+    """For how long, at the longest, a slot was free while an unclaimed run waited; until none waits."""
+    local, longest, since = TunixRun.objects.filter(mode="local"), 0.0, None
+    deadline = time.monotonic() + seconds
+    while local.filter(status="pending").exists():
+        now = time.monotonic()
+        assert now < deadline
+        idle = local.filter(slot__isnull=False).count() < slots and local.filter(status="pending", claim="").exists()
+        since = (since or now) if idle else None
+        longest = max(longest, now - since if since else 0.0)
+        time.sleep(0.02)
+    return longest
+
+
+@pytest.mark.idle
 def test_a_run_begins_as_soon_as_its_processes_can_start(engine):
-    """Woken, not polled for: against the time that this machine, as loaded as it is, takes to start one such process."""
+    """Woken, not polled for: against the time that this machine takes to start one such process and end it."""
     engine.dispatcher()
     time.sleep(1)
     waits, starts = [], []
-    for _ in range(5):
+    for _ in range(50):
         began = time.monotonic()
         subprocess.run([sys.executable, "manage.py", "supervise", str(uuid.uuid4())], capture_output=True, check=False)
         starts.append(time.monotonic() - began)
         run = wait_for(launch("lines=1"))
         waits.append((run.started_at - run.accepted_at).total_seconds())
     print(f"accepted to running {statistics.median(waits):.2f} s, one process {statistics.median(starts):.2f} s")
-    assert statistics.median(waits) < 3 * statistics.median(starts) + 1
+    assert statistics.median(waits) < statistics.median(starts)
 
 
 def test_a_cancel_that_races_with_the_end_is_one_or_the_other(engine):
