@@ -1,0 +1,112 @@
+"""Metric series as plots, and how far a training is."""
+
+import math
+import re
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from runs import charts, metrics, progress
+from runs.tests.helpers import create_run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def run():
+    return create_run(mode="local", status="running")
+
+
+def log(run, name, values):
+    metrics.append(run.run_id, {name: [(step, value, 1.7e9) for step, value in enumerate(values, 1)]})
+
+
+def places(path):
+    """Points of an SVG path, each with the letter before it."""
+    return [(each[0], float(each[1]), float(each[2])) for each in re.findall(r"([ML])([\d.]+) (-?[\d.]+)", path)]
+
+
+def plots(run):
+    return {plot.name: plot for group in charts.groups(run) for plot in group.plots}
+
+
+def test_a_series_becomes_a_line_from_corner_to_corner(run):
+    log(run, "train/loss", [4, 2, 1])
+    plot = plots(run)["train/loss"]
+    assert (plot.last, plot.low, plot.high, plot.first_step, plot.last_step) == (1, 1, 4, 1, 3)
+    assert places(plot.line) == [("M", 0, 0), ("L", 0, 0), ("L", 300, 80), ("L", 600, 120)]
+    assert plot.raw == ""
+
+
+def test_groups_are_the_models_first_and_each_loss_first(run):
+    for name in ("system/cpu_percent", "perf/step_seconds", "eval/loss", "train/accuracy", "train/loss", "alone"):
+        log(run, name, [1, 2])
+    found = [(group.prefix, [plot.name for plot in group.plots], group.of_the_machine) for group in charts.groups(run)]
+    assert found == [
+        ("train/", ["train/loss", "train/accuracy"], False),
+        ("", ["alone"], False),
+        ("eval/", ["eval/loss"], False),
+        ("perf/", ["perf/step_seconds"], True),
+        ("system/", ["system/cpu_percent"], True),
+    ]
+
+
+def test_what_is_no_number_is_a_gap_and_a_lonely_point_is_seen(run):
+    log(run, "train/loss", [1, math.nan, 3, math.inf, 2, 2])
+    plot = plots(run)["train/loss"]
+    assert [letter for letter, *_ in places(plot.line)] == ["M", "L", "M", "L", "M", "L", "L"]
+    assert "nan" not in plot.line and "inf" not in plot.line and (plot.low, plot.high) == (1, 3)
+
+
+def test_a_series_of_nothing_finite_has_no_plot(run):
+    log(run, "train/loss", [math.nan, math.inf])
+    assert charts.groups(run) == []
+
+
+def test_one_point_and_a_level_line_are_within_the_picture(run):
+    log(run, "a", [5])
+    log(run, "b", [5, 5, 5])
+    for plot in plots(run).values():
+        assert all(0 <= x <= charts.WIDTH and 0 <= y <= charts.HEIGHT for _, x, y in places(plot.line))
+
+
+def test_noise_is_averaged_and_a_smooth_line_is_not(run):
+    log(run, "noisy", [n % 7 for n in range(200)])
+    log(run, "smooth", [200 - n for n in range(200)])
+    assert plots(run)["noisy"].raw and not plots(run)["smooth"].raw
+    averaged = [y for _, _, y in places(plots(run)["noisy"].line)]
+    assert max(averaged[50:]) - min(averaged[50:]) < charts.HEIGHT / 2
+
+
+def test_a_plot_of_many_points_is_small(run):
+    log(run, "train/loss", [math.sin(n / 100) for n in range(20_000)])
+    assert len(plots(run)["train/loss"].line) < 12_000
+
+
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+def test_progress_of_one_that_runs():
+    run = create_run(mode="local", status="running", started_at=timezone.now() - timedelta(seconds=100))
+    assert progress.of(run) is None
+    run.step, run.total_steps = 50, 200
+    found = progress.of(run)
+    assert (found.percent, round(found.rate, 2), round(found.seconds_left)) == (25, 0.5, 300)
+    run.provenance = {"resumed_from_step": 40}
+    assert round(progress.of(run).rate, 2) == 0.1, "what was done before it was resumed is not its own speed"
+    run.provenance = {"resumed_from_step": "many"}
+    assert progress.of(run).rate
+
+
+def test_progress_without_a_total_or_with_a_wrong_one():
+    run = create_run(mode="local", status="running")
+    run.step = 50
+    assert (progress.of(run).total_steps, progress.of(run).percent, progress.of(run).seconds_left) == (None, None, None)
+    run.total_steps = 40
+    assert progress.of(run).total_steps is None
+
+
+def test_one_that_has_ended_has_no_rate():
+    run = create_run(mode="local", status="cancelled", step=10, total_steps=40)
+    assert (progress.of(run).percent, progress.of(run).rate) == (25, None)
