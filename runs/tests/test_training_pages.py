@@ -54,7 +54,13 @@ def test_charts_alone_are_what_a_page_polls(client, run):
     assert "every 5s" not in client.get(f"/runs/{run.run_id}/charts/").content.decode()
 
 
+def test_a_page_that_followed_a_run_is_drawn_anew_when_it_has_ended(client, run):
+    polled = client.get(f"/runs/{run.run_id}/", headers={"HX-Request": "true"})
+    assert polled.headers["HX-Refresh"] == "true"
+
+
 def test_a_poll_for_the_status_draws_no_charts(client, run, django_assert_max_num_queries):
+    TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
     with django_assert_max_num_queries(8):
         polled = client.get(f"/runs/{run.run_id}/", headers={"HX-Request": "true"}).content.decode()
     assert 'id="run-figures"' in polled and 'class="plot"' not in polled

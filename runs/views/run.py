@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRefresh
 
 from runs import charts, checkpoints, metrics, progress, provenance, services, trash
 from runs.forms import AnnotateForm
@@ -40,6 +41,9 @@ def retry(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_GET
 def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
     run = run_or_404(run_id)
+    if request.htmx and run.is_terminal:  # type: ignore[attr-defined]
+        # A page that followed it is drawn anew: title, cause and what can be done now are other ones.
+        return HttpResponseClientRefresh()
     return render(
         request,
         "runs/run.html",
@@ -69,9 +73,10 @@ def _comparison(run: TunixRun) -> provenance.Comparison | None:
 
 @require_GET
 def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The charts alone, for a page that follows a run."""
+    """The charts, and the checkpoints beside them, for a page that follows a run."""
     run = run_or_404(run_id)
-    return render(request, "runs/_charts.html", {"run": run, "groups": charts.groups(run)})
+    found = {"groups": charts.groups(run), "checkpoints": checkpoints.of(run)[::-1]}
+    return render(request, "runs/_charts.html", {"run": run, "polled": True, **found})
 
 
 @require_GET

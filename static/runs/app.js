@@ -137,11 +137,16 @@
   });
   // A poll swaps parts of a page: what the reader has scrolled stays where it is, what followed the end follows it.
   let scrolled = {};
+  let opened = {};
   addEventListener("htmx:beforeSwap", () => {
     scrolled = {};
+    opened = Object.fromEntries(all("details[id]").map((details) => [details.id, details.open]));
     for (const log of all("pre[aria-label]")) {
       scrolled[log.ariaLabel] = { top: log.scrollTop, atEnd: log.scrollTop + log.clientHeight >= log.scrollHeight - 4 };
     }
+  });
+  addEventListener("htmx:afterSwap", () => {
+    for (const details of all("details[id]")) if (details.id in opened) details.open = opened[details.id];
   });
   addEventListener("htmx:oobAfterSwap", () => {
     prepare(document);

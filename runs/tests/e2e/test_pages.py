@@ -7,9 +7,9 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from runs import services
+from runs import metrics, services
 from runs.models import TunixRun
-from runs.tests.helpers import create_run
+from runs.tests.helpers import create_checkpoint, create_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -159,6 +159,16 @@ def test_api_docs_list_the_calls_offline(site):
     assert outside == []
 
 
+def trained_run():
+    """One with all that a training leaves: metrics, checkpoints, provenance."""
+    provenance = {"arguments": ["/" + "long/" * 30], "versions": {"jax": "0.10.2"}, "devices": ["cpu:0 cpu"]}
+    run = create_run(mode="local", step=100, total_steps=100, provenance=provenance, output_dir="./output/a")
+    for name in ("train/loss", "train/grad_norm", "eval/loss", "perf/step_seconds"):
+        metrics.append(run.run_id, {name: [(n, n % 7 / n, 1.7e9) for n in range(1, 101)]})
+    create_checkpoint(run, 100)
+    return run
+
+
 @pytest.fixture
 def every_page(dataset):
     ok = services.launch(
@@ -177,8 +187,15 @@ def every_page(dataset):
     )
     create_run(status="running", mode="local", model_id="/models/a-very-long-directory-name/checkpoints/step-48000")
     create_run(status="lost", mode="local")
-    runs = ["", "?status=timeout", "?status=nonsense", f"{ok.run_id}/", f"{failed.run_id}/", f"{failed.run_id}/delete/"]
-    others = ["/", "/datasets/", "/datasets/arithmetic-v1/", "/nothing-here/", "/login/"]
+    trained = trained_run()
+    died = create_run(
+        status="failed", mode="local", cause="nan_loss", evidence="step 7: loss nan", message="exit code 1", step=7
+    )
+    create_run(mode="local", deleted_at=timezone.now())
+    runs = ["", "?status=failed", "?status=timeout", "?status=nonsense", f"{failed.run_id}/delete/"]
+    runs += [f"{run.run_id}/" for run in (ok, failed, trained, died)]
+    others = ["/", f"/?reproduce={trained.run_id}", "/trash/", "/datasets/", "/datasets/arithmetic-v1/"]
+    others += ["/nothing-here/", "/login/"]
     return [f"/runs/{page}" for page in runs] + others
 
 
@@ -240,3 +257,31 @@ def test_a_local_run_is_trained_watched_and_cancelled(site, engine):
     site.get_by_text("Retry…").click()
     site.get_by_role("button", name="Retry run").click()
     expect(site.locator("#run-head")).to_contain_text("a retry of")
+
+
+def test_a_training_is_watched_to_its_end_without_a_reload(site, engine):
+    """The chart and the progress come by themselves; what the reader has folded stays so; at the end it is another page."""
+    engine.dispatcher()
+    site.goto(site.base)
+    site.get_by_label("Model").fill("metrics=40,checkpoint=40,sleep=15")
+    site.get_by_role("button", name="Train").click()
+    expect(site.get_by_role("img", name="train/loss, from")).to_be_visible(timeout=30_000)
+    expect(site.locator("#run-head")).to_contain_text("Step 40 of 80", timeout=30_000)
+    expect(site.locator("#run-checkpoints")).to_contain_text("40", timeout=30_000)
+    site.locator("#charts-train summary").click()
+    site.wait_for_timeout(6_000)  # a poll of the charts
+    expect(site.get_by_role("img", name="train/loss, from")).not_to_be_visible()
+    expect(site.locator("#run-head .status")).to_have_text("Completed", timeout=30_000)
+    expect(site).to_have_title("Completed · metrics=40,checkpoint=40,sleep=15 on arithmetic-v1 · tunix-rt")
+    site.get_by_role("link", name="Reproduce…").click()
+    expect(site.get_by_role("heading", name="Reproduce a run")).to_be_visible()
+
+
+def test_a_deleted_run_comes_back_from_the_trash(site, dataset):
+    run = create_run()
+    site.goto(f"{site.base}/runs/{run.run_id}/delete/")
+    site.get_by_role("button", name="Delete run").click()
+    site.get_by_label("More").click()
+    site.get_by_role("link", name="Trash").click()
+    site.get_by_role("button", name=f"Restore run {run.short_id}").click()
+    expect(site.get_by_text(f"Run {run.short_id} is back.")).to_be_visible()
