@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 REAP_SECONDS = 2.0
 HOUSEKEEPING_SECONDS = 3600.0
+# Not at once: one that is started again and again has other things to do.
+FIRST_HOUSEKEEPING_SECONDS = 60.0
 
 
 class Dispatcher:
@@ -36,7 +38,7 @@ class Dispatcher:
         self.executor = LocalExecutor()
         self.stopping = False
         self._reaped = 0.0
-        self._kept_house = time.monotonic() - HOUSEKEEPING_SECONDS
+        self._keep_house_at = time.monotonic() + FIRST_HOUSEKEEPING_SECONDS
 
     def run(self) -> None:
         """Until `stopping` is set."""
@@ -56,8 +58,8 @@ class Dispatcher:
         if time.monotonic() - self._reaped >= REAP_SECONDS:
             self.reap()
             self._reaped = time.monotonic()
-        if time.monotonic() - self._kept_house >= HOUSEKEEPING_SECONDS:
-            self._kept_house = time.monotonic()
+        if time.monotonic() >= self._keep_house_at:
+            self._keep_house_at = time.monotonic() + HOUSEKEEPING_SECONDS
             _keep_house()
         while not self.stopping and self.start_next():
             pass
