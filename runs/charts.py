@@ -61,6 +61,74 @@ def _order(plot: Plot) -> tuple[bool, bool, str, bool, str]:
     return _of_the_machine(plot.name), prefix != "train/", prefix, not plot.name.endswith("/loss"), plot.name
 
 
+@dataclass(frozen=True)
+class Line:
+    """One run's line in a plot of several; `number` is the run's place."""
+
+    number: int
+    last: float | None
+    path: str
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One metric of several runs, over the same steps and the same heights."""
+
+    name: str
+    low: float
+    high: float
+    first_step: int
+    last_step: int
+    lines: list[Line]
+
+    @property
+    def middle(self) -> float:
+        return (self.low + self.high) / 2
+
+    @property
+    def middle_step(self) -> int:
+        return (self.first_step + self.last_step) // 2
+
+
+def overlays(runs: Sequence[TunixRun]) -> list[Overlay]:
+    """A plot for each metric of the model that at least one of them has; losses first."""
+    each_runs = [metrics.read(run, max_points=MAX_POINTS) for run in runs]
+    names = {name for found in each_runs for name in found if not _of_the_machine(name)}
+    found = [_overlay(name, [series.get(name) for series in each_runs]) for name in names]
+    return sorted(filter(None, found), key=lambda each: (not each.name.endswith("/loss"), each.name))
+
+
+def _overlay(name: str, series: Sequence[metrics.Points | None]) -> Overlay | None:
+    there = [(number, points) for number, points in enumerate(series) if points]
+    finite = [value for _, points in there for value in points.values if math.isfinite(value)]
+    if not finite:
+        return None
+    frame = _Frame(min(p.steps[0] for _, p in there), max(p.steps[-1] for _, p in there), min(finite), max(finite))
+    lines = [Line(number, _finite(points.values[-1]), frame.path(points)) for number, points in there]
+    return Overlay(name, frame.low, frame.high, frame.first, frame.last, lines)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Which steps and which values the picture spans."""
+
+    first: int
+    last: int
+    low: float
+    high: float
+
+    def path(self, points: metrics.Points, values: Sequence[float] | None = None) -> str:
+        across, up = WIDTH / ((self.last - self.first) or 1), HEIGHT / ((self.high - self.low) or 1)
+        return _path(
+            (round((step - self.first) * across), round((self.high - value) * up, 1) if math.isfinite(value) else None)
+            for step, value in zip(points.steps, points.values if values is None else values, strict=True)
+        )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _prefix(name: str) -> str:
     return name.rpartition("/")[0] + "/" if "/" in name else ""
 
@@ -74,24 +142,17 @@ def _plot(name: str, points: metrics.Points) -> Plot | None:
     if not finite:
         return None
     low, high = min(finite), max(finite)
-    first, last = points.steps[0], points.steps[-1]
+    frame = _Frame(points.steps[0], points.steps[-1], low, high)
     smooth = sum(abs(b - a) for a, b in pairwise(finite)) > NOISE * (high - low) and not _of_the_machine(name)
-    shown = _averaged(points.values) if smooth else points.values
-    across, up = WIDTH / ((last - first) or 1), HEIGHT / ((high - low) or 1)
-
-    def path(values: Iterable[float]) -> str:
-        places = ((round((step - first) * across), value) for step, value in zip(points.steps, values, strict=True))
-        return _path((x, round((high - value) * up, 1) if math.isfinite(value) else None) for x, value in places)
-
     return Plot(
         name=name,
-        last=points.values[-1] if math.isfinite(points.values[-1]) else None,
+        last=_finite(points.values[-1]),
         low=low,
         high=high,
-        first_step=first,
-        last_step=last,
-        raw=path(points.values) if smooth else "",
-        line=path(shown),
+        first_step=frame.first,
+        last_step=frame.last,
+        raw=frame.path(points) if smooth else "",
+        line=frame.path(points, _averaged(points.values) if smooth else None),
     )
 
 

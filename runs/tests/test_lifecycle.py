@@ -148,17 +148,17 @@ def test_only_overdue_running_dry_runs_are_interrupted():
 @pytest.mark.parametrize("status", ["completed", "failed", "timeout", "cancelled", "lost"])
 def test_trash_and_back(status):
     run = create_run(status=status)
-    assert lifecycle.trash(run) is True
+    assert lifecycle.trash(run, timezone.now()) is True
     assert row(run)["deleted_at"] is not None
-    assert lifecycle.trash(run) is False
-    assert lifecycle.restore(run.pk) is True
+    assert lifecycle.trash(run, timezone.now()) is False
+    assert lifecycle.restore(run.pk, timezone.now() - timedelta(days=7)) is True
     assert row(run)["deleted_at"] is None
-    assert lifecycle.restore(run.pk) is False
+    assert lifecycle.restore(run.pk, timezone.now() - timedelta(days=7)) is False
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", ["pending", "running"])
 def test_a_run_under_way_does_not_go_to_the_trash(status):
     run = create_run(status=status)
-    assert lifecycle.trash(run) is False
+    assert lifecycle.trash(run, timezone.now()) is False
     assert row(run)["deleted_at"] is None

@@ -153,14 +153,14 @@ def test_two_gigabytes_of_output(engine):
     assert log.stat().st_size <= 257 * 1024 * 1024
 
 
+@pytest.mark.idle
 def test_fifty_launches_at_one_moment(engine):
     engine.dispatcher(TUNIX_RT_SLOTS="8")
     time.sleep(1)
     runs = [launch("lines=1") for _ in range(50)]
     longest = longest_free_slot(8, seconds=120)
     print(f"a slot was free while a run waited for {longest:.2f} s at most")
-    # A dispatcher that polled would let it wait for a second each time, and so would a loaded machine now and then.
-    assert longest < 3
+    assert longest < 3, "less than a dispatcher that only polls would need for two"
     for run in runs:
         assert wait_for(run).status == "completed"
         assert started(run) == 1
