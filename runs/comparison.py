@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runs.metrics import OF_THE_MACHINE
 from runs.models import TunixRun
 
 MAX_RUNS = 100
@@ -39,6 +40,10 @@ class Section:
     name: str
     rows: list[Row]
 
+    @property
+    def same(self) -> bool:
+        return all(row.same for row in self.rows)
+
 
 def sections(runs: Sequence[TunixRun]) -> list[Section]:
     """`runs` with their metrics prefetched. A section without a row is left out."""
@@ -58,7 +63,11 @@ def _results(runs: Sequence[TunixRun]) -> list[Row]:
 
 
 def _metrics(runs: Sequence[TunixRun]) -> list[Row]:
-    last = [{series.name: series.last_value for series in run.metrics.all()} for run in runs]
+    """The model's: what the machines did differs in any case."""
+    last = [
+        {series.name: series.last_value for series in run.metrics.all() if not series.name.startswith(OF_THE_MACHINE)}
+        for run in runs
+    ]
     names = sorted({name for each in last for name in each})
     return [_row_of_metric(name, [each.get(name) for each in last]) for name in names]
 

@@ -3,19 +3,22 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
+from django.db.models import Count
 
 from runs import checkpoints, datasets, dry_run, lifecycle, metrics, trash, tunix, unrecorded
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor
+from runs.limits import TAGS_PER_RUN
 from runs.models import RunTag, TunixRun
 
 log = logging.getLogger(__name__)
@@ -229,6 +232,16 @@ def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None 
         if tags is not None:
             run.tags.exclude(name__in=tags).delete()
             RunTag.objects.bulk_create([RunTag(run=run, name=name) for name in tags], ignore_conflicts=True)
+
+
+def add_tag(runs: Iterable[TunixRun], name: str) -> None:
+    """To each of them. Raises ValidationError, and tags none, where one would have too many."""
+    runs = list(runs)
+    with transaction.atomic():
+        RunTag.objects.bulk_create([RunTag(run=run, name=name) for run in runs], ignore_conflicts=True, batch_size=500)
+        full = TunixRun.objects.filter(pk__in=[run.pk for run in runs]).annotate(count=Count("tags"))
+        if full.filter(count__gt=TAGS_PER_RUN).exists():
+            raise ValidationError(f"would be more than {TAGS_PER_RUN} on a run")
 
 
 def delete(run: TunixRun, *, purge: bool = False) -> None:

@@ -2,13 +2,16 @@
 
 from django.urls import path
 
-from runs.views import datasets, history, overview, run, trash
+from runs.views import bulk, compare, datasets, export, history, overview, run, trash
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("launch/", overview.launch, name="launch"),
     path("history-panel/", overview.history_panel, name="history-panel"),
     path("runs/", history.history, name="history"),
+    path("runs/bulk/", bulk.bulk, name="bulk"),
+    path("runs/export.<str:kind>", export.export, name="export"),
+    path("compare/", compare.compare, name="compare"),
     path("runs/<str:run_id>/", run.run_page, name="run"),
     path("runs/<str:run_id>/charts/", run.run_charts, name="run-charts"),
     path("runs/<str:run_id>/row/", run.run_row, name="run-row"),

@@ -173,6 +173,26 @@ def front_cut(path: str, length: int = 28) -> str:
 
 
 @register.filter
+def compared(value: Any, name: str) -> str | SafeString:
+    """A value of the table of differences: hashes brief, durations and numbers as elsewhere."""
+    if absent(value):
+        return MISSING
+    if name == "duration_seconds" or name == "timeout_seconds":
+        return duration(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return metric(value, name)
+    return brief(value)
+
+
+@register.simple_tag(takes_context=True)
+def without_run(context: Any, run: TunixRun) -> str:
+    """The comparison's address without one of its runs."""
+    query = context["request"].GET.copy()
+    query.setlist("run", [each for each in query.getlist("run") if each != str(run.run_id)])
+    return f"{context['request'].path}?{query.urlencode()}"
+
+
+@register.filter
 def as_json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

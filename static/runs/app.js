@@ -103,10 +103,52 @@
     addEventListener(name, (event) => { if (event.detail.elt.matches?.("[data-row]")) closeRow(event.detail.elt); });
   }
 
+  // --- the list by keyboard, and what is selected in it ------------------------------------------------------------------
+
+  const picks = () => all("#results .pick input[name=run]");
+  const tell = () => {
+    const chosen = picks().filter((pick) => pick.checked).length;
+    for (const place of all("[data-selected]")) say(place, `${chosen} selected`);
+    for (const box of all("[data-check-all]")) {
+      box.checked = chosen > 0 && chosen === picks().length;
+      box.indeterminate = chosen > 0 && !box.checked;
+    }
+  };
+  addEventListener("change", (event) => {
+    if (event.target.matches?.("[data-check-all]")) for (const pick of picks()) pick.checked = event.target.checked;
+    tell();
+  });
+  const typing = (element) => element.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
+  const rows = () => all("#results tbody > tr:not(.run-detail)");
+  const keys = {
+    j: () => move(1),
+    k: () => move(-1),
+    x: (row) => row?.querySelector(".pick input")?.click(),
+    Enter: (row) => row?.querySelector("a.id")?.click(),
+    c: () => all("#bulk [value=compare]").filter(() => picks().some((pick) => pick.checked)).forEach((button) => button.click()),
+  };
+  const move = (by) => {
+    const list = rows();
+    const at = list.findIndex((row) => row.hasAttribute("aria-current"));
+    const next = list[Math.max(0, Math.min(list.length - 1, at < 0 ? 0 : at + by))];
+    for (const row of list) row.removeAttribute("aria-current");
+    next?.setAttribute("aria-current", "true");
+    next?.scrollIntoView({ block: "nearest" });
+  };
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+    if (typing(event.target) || (event.key === "Enter" && event.target !== document.body)) return;
+    if (!document.getElementById("results")) return;
+    event.preventDefault();
+    keys[event.key](rows().find((row) => row.hasAttribute("aria-current")));
+  });
+
   // --- small things -----------------------------------------------------------------------------------------------------
 
   const prepare = (within) => {
     tick();
+    tell();
+    for (const place of all("[data-hints], [data-check-all]")) place.hidden = false;
     for (const button of all("[data-copy]", within)) {
       if (!navigator.clipboard) continue;
       button.hidden = false;

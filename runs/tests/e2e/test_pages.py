@@ -195,7 +195,7 @@ def every_page(dataset):
     runs = ["", "?status=failed", "?status=timeout", "?status=nonsense", f"{failed.run_id}/delete/"]
     runs += [f"{run.run_id}/" for run in (ok, failed, trained, died)]
     others = ["/", f"/?reproduce={trained.run_id}", "/trash/", "/datasets/", "/datasets/arithmetic-v1/"]
-    others += ["/nothing-here/", "/login/"]
+    others += ["/nothing-here/", "/login/", f"/compare/?run={trained.run_id}&run={died.run_id}", "/compare/"]
     return [f"/runs/{page}" for page in runs] + others
 
 
@@ -285,3 +285,29 @@ def test_a_deleted_run_comes_back_from_the_trash(site, dataset):
     site.get_by_role("link", name="Trash").click()
     site.get_by_role("button", name=f"Restore run {run.short_id}").click()
     expect(site.get_by_text(f"Run {run.short_id} is back.")).to_be_visible()
+
+
+def test_runs_are_chosen_by_keyboard_and_compared(site):
+    """j, k, x and c; the bar says how many; nothing of it while one types."""
+    runs = [create_run(mode="local") for _ in range(3)]
+    site.goto(f"{site.base}/runs/")
+    expect(site.get_by_text("Delete…")).not_to_be_visible()
+    for key in ("j", "x", "j", "j", "k", "x"):
+        site.keyboard.press(key)
+    expect(site.get_by_text("2 selected")).to_be_visible()
+    site.get_by_label("Search runs").fill("xjc")
+    expect(site.get_by_label("Search runs")).to_have_value("xjc")
+    site.get_by_label("Search runs").fill("")
+    expect(site.locator("#results tbody > tr:not(.run-detail)")).to_have_count(3)
+    site.get_by_label("Select all runs on this page").check()
+    expect(site.get_by_text("3 selected")).to_be_visible()
+    site.get_by_label(f"Select run {runs[0].short_id}").uncheck()
+    site.locator("body").click(position={"x": 5, "y": 300})
+    site.keyboard.press("c")
+    expect(site.get_by_role("heading", name="Compare 2 runs")).to_be_visible()
+    site.go_back()
+    site.get_by_label("Select all runs on this page").check()
+    site.get_by_role("button", name="Delete…").click()
+    site.get_by_role("button", name="Delete 3 runs").click()
+    expect(site.get_by_text("3 runs moved to the trash")).to_be_visible()
+    assert not TunixRun.objects.alive().exists()
