@@ -35,6 +35,9 @@ if settings.TUNIX_RT_HOME != HOME:
 # In memory, SQLite would know neither threads nor WAL.
 if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     settings.DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}
+else:
+    # Which nobody is connected to: two workers make their databases at the same moment.
+    settings.DATABASES["default"]["TEST"] = {"TEMPLATE": "template0"}
 # The manifest's storage finds no file before collectstatic.
 settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 django.setup()

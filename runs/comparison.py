@@ -113,6 +113,6 @@ class DiffLine:
 
 def log_difference(first: TunixRun, second: TunixRun, stream: str) -> list[DiffLine]:
     """What the records keep of two logs, as a unified diff; empty where they are the same."""
-    texts = [getattr(run, stream).splitlines() for run in (first, second)]
-    lines = list(difflib.unified_diff(*texts, lineterm="", n=2))[2 : DIFF_LINES + 2]
+    then, now = (getattr(run, stream).splitlines() for run in (first, second))
+    lines = list(difflib.unified_diff(then, now, lineterm="", n=2))[2 : DIFF_LINES + 2]
     return [DiffLine(line[0], line[1:] if line[0] != "@" else line) for line in lines if line]

@@ -28,13 +28,22 @@ def path(run: TunixRun, stream: str) -> Path:
     return Path(settings.RUNS_DIR) / str(run.run_id) / f"{stream}.log"
 
 
-def read(run: TunixRun, stream: str, offset: int = 0, limit: int = DEFAULT_LIMIT) -> Piece:
-    """Raises OSError. A dry run has no files: its record is its log."""
+def raw(run: TunixRun, stream: str, offset: int, limit: int) -> tuple[bytes, int]:
+    """Bytes [offset, offset + limit) as far as they are there, and how many there are in all. Raises OSError."""
     if run.mode == TunixRun.Mode.DRY_RUN:
         whole = getattr(run, stream).encode()
-        data, size = whole[offset : offset + limit], len(whole)
-    else:
-        data, size = _from_file(path(run, stream), offset, limit)
+        return whole[offset : offset + limit], len(whole)
+    return _from_file(path(run, stream), offset, limit)
+
+
+def size(run: TunixRun, stream: str) -> int:
+    """Raises OSError."""
+    return raw(run, stream, 0, 0)[1]
+
+
+def read(run: TunixRun, stream: str, offset: int = 0, limit: int = DEFAULT_LIMIT) -> Piece:
+    """Raises OSError. A dry run has no files: its record is its log."""
+    data, size = raw(run, stream, offset, limit)
     ended = run.is_terminal
     if not (ended and offset + len(data) >= size):
         data = data[: _whole_characters(data)]

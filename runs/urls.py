@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import bulk, compare, datasets, export, history, overview, run, trash
+from runs.views import bulk, compare, datasets, export, history, log, overview, run, trash
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("runs/export.<str:kind>", export.export, name="export"),
     path("compare/", compare.compare, name="compare"),
     path("runs/<str:run_id>/", run.run_page, name="run"),
+    path("runs/<str:run_id>/log/", log.run_log, name="run-log"),
     path("runs/<str:run_id>/charts/", run.run_charts, name="run-charts"),
     path("runs/<str:run_id>/row/", run.run_row, name="run-row"),
     path("runs/<str:run_id>/cancel/", run.cancel, name="run-cancel"),

@@ -34,7 +34,7 @@ class PostgreSQL:
         self.name = f"tunix_rt_away_{uuid.uuid4().hex[:12]}"
         self.address = {"host": given["HOST"] or None, "port": given["PORT"] or None, "user": given["USER"] or None}
         self.password = given["PASSWORD"] or None
-        self._say("CREATE DATABASE {}")
+        self._say("CREATE DATABASE {} TEMPLATE template0")  # which nobody is connected to
         user = quote(given["USER"]) + (f":{quote(self.password)}" if self.password else "")
         self.url = f"postgres://{user}@{given['HOST']}:{given['PORT'] or 5432}/{self.name}"
 

@@ -82,7 +82,7 @@ def test_what_it_died_of_comes_first(client):
     )
     page = page_of(client, run)
     assert re.search(r'<h2 id="cause-title">.*The loss became NaN</h2>', page)
-    assert page.index("step 7: loss nan") < page.index("a long story")
+    assert page.index("step 7: loss nan") < page.index('id="log-title"')
     assert "/runs/?cause=nan_loss" in page
 
 

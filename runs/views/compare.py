@@ -41,4 +41,4 @@ def _found(run_ids: list[uuid.UUID]) -> tuple[list[TunixRun], list[str]]:
 
 
 def _logs(runs: list[TunixRun]) -> list[tuple[str, list[comparison.DiffLine]]]:
-    return [(stream, comparison.log_difference(*runs[:2], stream)) for stream in ("stdout", "stderr")]
+    return [(stream, comparison.log_difference(runs[0], runs[1], stream)) for stream in ("stdout", "stderr")]

@@ -14,6 +14,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from runs import charts, checkpoints, metrics, progress, provenance, services, trash
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
+from runs.views.log import log_of
 from runs.views.shared import dataset_of, owner_of, part, run_or_404, uuid_or_404
 
 
@@ -60,6 +61,7 @@ def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
             "checkpoints": lambda: checkpoints.of(run)[::-1],
             "last_checkpoint": partial(checkpoints.last, run),
             "comparison": partial(_comparison, run),
+            **({} if request.htmx else log_of(run, request)),  # type: ignore[attr-defined]
             **dataset_of(run),
         },
     )

@@ -170,7 +170,7 @@
       };
     }
   };
-  addEventListener("DOMContentLoaded", () => prepare(document));
+  addEventListener("DOMContentLoaded", () => { prepare(document); for (const log of all(".log[data-follow]")) log.scrollTop = log.scrollHeight; });
   addEventListener("htmx:afterSwap", (event) => prepare(event.detail.target));
 
   // A poll waits while a menu is open: it would close it under the reader's hand.
@@ -183,11 +183,18 @@
   addEventListener("htmx:beforeSwap", () => {
     scrolled = {};
     opened = Object.fromEntries(all("details[id]").map((details) => [details.id, details.open]));
-    for (const log of all("pre[aria-label]")) {
+    for (const log of all("pre[aria-label], .log[role=log]")) {
       scrolled[log.ariaLabel] = { top: log.scrollTop, atEnd: log.scrollTop + log.clientHeight >= log.scrollHeight - 4 };
     }
   });
+  const follow = (log) => { log.scrollTop = log.scrollHeight; };
+  // A page that follows a run for days keeps what can be read.
+  const MAX_LINES = 5000;
   addEventListener("htmx:afterSwap", () => {
+    for (const log of all(".log[data-follow]")) {
+      for (const line of all("li", log).slice(0, -MAX_LINES)) line.remove();
+      if (scrolled[log.ariaLabel]?.atEnd ?? true) follow(log);
+    }
     for (const details of all("details[id]")) if (details.id in opened) details.open = opened[details.id];
   });
   addEventListener("htmx:oobAfterSwap", () => {

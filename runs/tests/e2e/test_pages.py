@@ -208,7 +208,7 @@ def test_axe_finds_nothing(site, every_page, scheme):
             site.get_by_text("Run History").click()
             site.get_by_role("button", name="View run").first.click()
             expect(
-                site.get_by_role("region", name="stdout of run").or_(site.get_by_text("(nothing was written)")).first
+                site.get_by_role("log", name="stdout of run").or_(site.get_by_text("(nothing was written)")).first
             ).to_be_visible()
         found = Axe().run(site)
         assert found.violations_count == 0, f"{path} in {scheme}: {found.generate_report()}"
@@ -248,7 +248,7 @@ def test_a_local_run_is_trained_watched_and_cancelled(site, engine):
     site.get_by_label("Model").fill("lines=3,sleep=120")
     site.get_by_role("button", name="Train").click()
     expect(site.locator("#run-head .status")).to_have_text("Running", timeout=30_000)
-    expect(site.get_by_role("region", name="stdout of run")).to_contain_text("line 2", timeout=30_000)
+    expect(site.get_by_role("log", name="stdout of run")).to_contain_text("line 2", timeout=30_000)
     site.get_by_text("Cancel run…").click()
     expect(site.get_by_text("to save its checkpoint")).to_be_visible()
     site.wait_for_timeout(2_500)  # a poll must not close what the reader has opened

@@ -33,7 +33,7 @@ def _locked(database: dict) -> Iterator[None]:
 def _refusing(database: dict) -> Iterator[None]:
     connection.close()
     name = database["NAME"]
-    where = {"host": database["HOST"], "port": database["PORT"], "user": database["USER"], "dbname": "template1"}
+    where = {"host": database["HOST"], "port": database["PORT"], "user": database["USER"], "dbname": "postgres"}
     with psycopg.connect(**where, autocommit=True) as other:
         other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
