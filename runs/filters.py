@@ -1,5 +1,6 @@
 """One FilterSet, for the API and for the pages. A value that no run can have is an error, not an empty list."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from typing import Any
@@ -11,7 +12,8 @@ from django.db.models import F
 from django.utils.dateparse import parse_date, parse_datetime
 
 from runs import validation
-from runs.limits import KEY_LENGTH, TAG_LENGTH
+from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH
+from runs.metrics import NAME
 from runs.models import TunixRun
 from runs.querysets import NEWEST_FIRST
 
@@ -135,6 +137,10 @@ SORTS: dict[str, tuple[Any, ...]] = {
 }
 
 
+# `metric:<name>`: by the last value of a metric, with `-` the largest first.
+BY_METRIC = re.compile(rf"(-?)metric:({NAME.pattern})")
+COLUMNS_SHOWN = 6
+
 # The heads that sort: label, style, and the orders that pressing them goes through.
 SORTABLE = (
     ("Started At", "c-when", ("-started", "started")),
@@ -142,10 +148,27 @@ SORTABLE = (
 )
 
 
+class SortField(forms.CharField):
+    def validate(self, value: str) -> None:
+        super().validate(value)
+        if value and value not in SORTS and not BY_METRIC.fullmatch(value):
+            raise ValidationError(f"must be among {', '.join(SORTS)}, or metric: and the name of a metric")
+
+
+class SortFilter(django_filters.Filter):
+    field_class = SortField
+
+
+def _metric_head(name: str) -> tuple[str, str, tuple[str, str]]:
+    return name, "c-metric num", (f"metric:{name}", f"-metric:{name}")
+
+
 class RunTableFilter(RunFilter):
     """The same for the pages, where a table can also be sorted by its heads."""
 
-    sort = django_filters.ChoiceFilter(choices=[(name, name) for name in SORTS], method="leave")
+    sort = SortFilter(method="leave")
+    # The metrics that are shown as columns.
+    column = SeveralFilter(method="leave", separator=None, max_length=METRIC_NAME_LENGTH)
 
     def leave(self, runs: Any, name: str, value: str) -> Any:
         return runs
@@ -155,7 +178,13 @@ class RunTableFilter(RunFilter):
         return self.form.cleaned_data.get("sort") or "-started" if self.is_valid() else "-started"
 
     def sorted(self) -> Any:
+        if found := BY_METRIC.fullmatch(self.chosen_sort):
+            return self.qs.by_metric(found[2], descending=bool(found[1]))
         return self.qs.order_by(*SORTS[self.chosen_sort])
+
+    @property
+    def columns(self) -> list[str]:
+        return (self.form.cleaned_data.get("column") or [])[:COLUMNS_SHOWN] if self.is_valid() else []
 
     def heads(self) -> list[dict[str, Any]]:
         """The sortable heads, each with its present order and the one that pressing it gives."""
@@ -167,7 +196,7 @@ class RunTableFilter(RunFilter):
                 "order": names["-" if self.chosen_sort.startswith("-") else ""] if self.chosen_sort in orders else None,
                 "next": orders[1] if self.chosen_sort == orders[0] else orders[0],
             }
-            for label, css, orders in SORTABLE
+            for label, css, orders in (*SORTABLE, *map(_metric_head, self.columns))
         ]
 
     @property

@@ -205,6 +205,8 @@ class MetricSeries(models.Model):
         verbose_name_plural = "metric series"
         ordering = ("name",)
         constraints: ClassVar = [models.UniqueConstraint(fields=["run", "name"], name="uq_tunix_metrics_name")]
+        # Which names there are, and runs in the order of a metric.
+        indexes: ClassVar = [models.Index(fields=["name", "last_value", "run"], name="ix_tunix_metrics_value")]
 
     def __str__(self) -> str:
         return self.name

@@ -65,6 +65,16 @@ class TunixRunQuerySet(models.QuerySet):
             found = found.filter(place)
         return found
 
+    def by_metric(self, name: str, *, descending: bool) -> Self:
+        """Those that have it, by its last value: read off an index, whatever their number."""
+        sign = "-" if descending else ""
+        having = self.filter(metrics__name=name, metrics__last_value__isnull=False)
+        return having.order_by(f"{sign}metrics__last_value", f"{sign}metrics__run")
+
+    def known_metrics(self, count: int = 200) -> list[str]:
+        table = self.model._meta.get_field("metrics").related_model._meta.db_table  # type: ignore[union-attr]
+        return _different_values(table, "name", count, "TRUE")
+
     def ahead_of(self, run: Any) -> Self:
         """What is started before this pending run."""
         waiting = self.alive().filter(status="pending").exclude(pk=run.pk)

@@ -5,8 +5,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
-from runs.filters import RunTableFilter
-from runs.models import TunixRun
+from runs.filters import COLUMNS_SHOWN, RunTableFilter
+from runs.models import MetricSeries, TunixRun
 from runs.views.shared import part
 
 ROWS_PER_PAGE = 20
@@ -23,8 +23,15 @@ def history(request: HttpRequest) -> HttpResponse:
     valid = filters.is_valid() and page is not None
     offset = ((page or 1) - 1) * ROWS_PER_PAGE
     found = list(filters.sorted().slice_from(offset, ROWS_PER_PAGE + 1).for_table()) if valid else []
+    runs = found[:ROWS_PER_PAGE]
+    _show_metrics(runs, filters.columns)
     context = {
-        "runs": found[:ROWS_PER_PAGE],
+        "runs": runs,
+        "known_metrics": alive.known_metrics(),
+        "most_columns": COLUMNS_SHOWN,
+        "kept": [
+            (name, value) for name, values in request.GET.lists() if name not in ("column", "page") for value in values
+        ],
         "page": page,
         "first": offset + 1,
         "last": offset + min(len(found), ROWS_PER_PAGE),
@@ -38,6 +45,14 @@ def history(request: HttpRequest) -> HttpResponse:
         "known_models": alive.known("model_id"),
     }
     return render(request, part(request, "runs/history.html", "results"), context, status=200 if valid else 422)
+
+
+def _show_metrics(runs: list[TunixRun], names: list[str]) -> None:
+    """Give each run `shown`: name and last value of each column, in their order."""
+    series = MetricSeries.objects.filter(run__in=runs, name__in=names) if names else ()
+    values = {(each.run_id, each.name): each.last_value for each in series}
+    for run in runs:
+        run.shown = [(name, values.get((run.pk, name))) for name in names]  # type: ignore[attr-defined]
 
 
 def _page_number(request: HttpRequest) -> int | None:
