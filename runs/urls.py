@@ -15,6 +15,7 @@ urlpatterns = [
     path("runs/<str:run_id>/", run.run_page, name="run"),
     path("runs/<str:run_id>/log/", log.run_log, name="run-log"),
     path("runs/<str:run_id>/charts/", run.run_charts, name="run-charts"),
+    path("runs/<str:run_id>/line/", history.run_line, name="run-line"),
     path("runs/<str:run_id>/row/", run.run_row, name="run-row"),
     path("runs/<str:run_id>/cancel/", run.cancel, name="run-cancel"),
     path("runs/<str:run_id>/retry/", run.retry, name="run-retry"),

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from django.utils import timezone
 
 from runs import comparison, metrics
 from runs.models import TunixRun
@@ -143,6 +144,20 @@ def test_all_that_match(client, pair):
     act(client, "delete", query="?dataset_key=other-v1", all="on", sure="on")
     assert set(TunixRun.objects.alive()) == set(pair)
     assert "No run was selected" in act(client, "delete", query="?status=nonsense", all="on").content.decode()
+
+
+def test_all_of_a_thousand_and_none_that_came_later(client):
+    TunixRun.objects.bulk_create(
+        TunixRun(dataset_key="d-v1", model_id="m", mode="dry-run", status="failed", completed_at=timezone.now())
+        for _ in range(1_500)
+    )
+    page = act(client, "delete", all="on").content.decode()
+    assert "Delete 1,500 runs?" in page and page.count('type="hidden" name="run"') == 0
+    asked_at = re.search(r'name="asked_at" value="([^"]+)"', page)[1]
+    late = create_run()
+    assert "1,500 runs moved" in act(client, "delete", all="on", sure="on", asked_at=asked_at).content.decode()
+    assert list(TunixRun.objects.alive()) == [late]
+    assert act(client, "delete", all="on", asked_at="2025-13-99T00:00:00").status_code == 200
 
 
 def test_nothing_and_nonsense(client, pair):

@@ -108,3 +108,17 @@ def create_like(number):
         status="completed",
         completed_at="2025-12-22T14:30:00Z",
     )
+
+
+# --- rows that are alive ----------------------------------------------------------------------------------------------
+
+
+def test_only_rows_that_are_under_way_ask_again(client):
+    running, ended = create_run(mode="local", status="running"), create_run(mode="local")
+    metrics.append(running.run_id, {"train/loss": [(1, 0.5, 1.7e9)]})
+    page = client.get("/runs/?column=train/loss").content.decode()
+    assert f"/runs/{running.run_id}/line/?column=train%2Floss" in page and f"/runs/{ended.run_id}/line/" not in page
+    line = client.get(f"/runs/{running.run_id}/line/?column=train/loss").content.decode()
+    assert line.strip().startswith("<tr") and 'data-label="train/loss">0.5' in line and "every 5s" in line
+    TunixRun.objects.filter(pk=running.pk).update(status="completed", completed_at=running.started_at)
+    assert "every 5s" not in client.get(f"/runs/{running.run_id}/line/").content.decode()

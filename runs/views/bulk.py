@@ -1,6 +1,7 @@
 """What is done with several runs at once: those that are ticked, or all that the filters in the address match."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
 from runs import services, trash, validation
@@ -40,18 +43,31 @@ def bulk(request: HttpRequest) -> HttpResponse:
         messages.error(request, "There is nothing of that name to do with runs.")
         return back
     if "sure" not in request.POST:
-        return render(request, "runs/bulk.html", _what_will_happen(action, runs))
+        asked_at = timezone.now().isoformat()
+        context = {"all": "all" in request.POST, "asked_at": asked_at, **_what_will_happen(action, runs)}
+        return render(request, "runs/bulk.html", context)
     messages.success(request, ACTS[action](runs))
     return back
 
 
 def _chosen(request: HttpRequest) -> list[TunixRun]:
     if "all" in request.POST:
-        filters = RunTableFilter(request.GET, TunixRun.objects.alive(), request=request)
+        # Not what has come since it was asked whether one is sure.
+        until = _moment(request.POST.get("asked_at", ""))
+        filters = RunTableFilter(request.GET, TunixRun.objects.alive().filter(created_at__lte=until), request=request)
         return list(filters.sorted().for_table()[: MAX_RUNS + 1]) if filters.is_valid() else []
     run_ids = [uuid_or_404(each) for each in request.POST.getlist("run")]
     alive = TunixRun.objects.alive().filter(pk__in=run_ids).for_table().in_bulk()
     return [alive[each] for each in run_ids if each in alive]
+
+
+def _moment(text: str) -> datetime:
+    """Now, where it says none."""
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    return moment if moment and moment.tzinfo else timezone.now()
 
 
 def _what_will_happen(action: str, runs: list[TunixRun]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from runs.filters import COLUMNS_SHOWN, RunTableFilter
 from runs.models import MetricSeries, TunixRun
-from runs.views.shared import part
+from runs.views.shared import part, run_or_404
 
 ROWS_PER_PAGE = 20
 MAX_PAGE = 50_000
@@ -45,6 +45,15 @@ def history(request: HttpRequest) -> HttpResponse:
         "known_models": alive.known("model_id"),
     }
     return render(request, part(request, "runs/history.html", "results"), context, status=200 if valid else 422)
+
+
+@require_GET
+def run_line(request: HttpRequest, run_id: str) -> HttpResponse:
+    """A row of the table by itself, for one that is still under way."""
+    run = run_or_404(run_id)
+    filters = RunTableFilter(request.GET, TunixRun.objects.alive(), request=request)
+    _show_metrics([run], filters.columns)
+    return render(request, "runs/_run_row.html", {"run": run, "selectable": True})
 
 
 def _show_metrics(runs: list[TunixRun], names: list[str]) -> None:

@@ -180,7 +180,10 @@
   // A poll swaps parts of a page: what the reader has scrolled stays where it is, what followed the end follows it.
   let scrolled = {};
   let opened = {};
-  addEventListener("htmx:beforeSwap", () => {
+  addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target.matches?.("tr[aria-current]")) {
+      event.detail.serverResponse = event.detail.serverResponse.replace("<tr ", '<tr aria-current="true" ');
+    }
     scrolled = {};
     opened = Object.fromEntries(all("details[id]").map((details) => [details.id, details.open]));
     for (const log of all("pre[aria-label], .log[role=log]")) {

@@ -311,3 +311,16 @@ def test_runs_are_chosen_by_keyboard_and_compared(site):
     site.get_by_role("button", name="Delete 3 runs").click()
     expect(site.get_by_text("3 runs moved to the trash")).to_be_visible()
     assert not TunixRun.objects.alive().exists()
+
+
+def test_a_row_that_runs_changes_under_the_eyes_and_stays_selected(site):
+    run, other = create_run(mode="local", status="running"), create_run(mode="local")
+    site.goto(f"{site.base}/runs/")
+    site.get_by_label(f"Select run {run.short_id}").check()
+    other_row = site.locator("tr", has=site.get_by_label(f"Select run {other.short_id}"))
+    row = site.locator("tr", has=site.get_by_label(f"Select run {run.short_id}"))
+    before = other_row.bounding_box()
+    TunixRun.objects.filter(pk=run.pk).update(status="failed", completed_at=timezone.now(), duration_seconds=5)
+    expect(row.locator(".status")).to_have_text("Failed", timeout=15_000)
+    expect(site.get_by_label(f"Select run {run.short_id}")).to_be_checked()
+    assert other_row.bounding_box() == before, "nothing else moves"
