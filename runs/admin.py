@@ -3,14 +3,14 @@
 import json
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from runs import services
+from runs import search, services
 from runs.models import RunTag, TunixRun
 from runs.querysets import LARGE_COLUMNS
 from runs.templatetags import look
@@ -82,7 +82,12 @@ class TunixRunAdmin(admin.ModelAdmin):
         return tuple(name for name in shown if name not in self.EDITABLE)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        return queryset.matching(search_term), False
+        try:
+            found = search.parse(search_term)
+        except search.SearchError as error:
+            self.message_user(request, f"The search {error}", messages.ERROR)
+            return queryset.none(), False
+        return search.apply(queryset, found) if found else queryset, False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, time
 from typing import Any
 
@@ -11,13 +12,15 @@ from django.core.exceptions import ValidationError
 from django.db.models import F
 from django.utils.dateparse import parse_date, parse_datetime
 
-from runs import validation
+from runs import search, validation
 from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH
 from runs.metrics import NAME
 from runs.models import TunixRun
 from runs.querysets import NEWEST_FIRST
+from runs.time_limit import time_limit
 
 VALUES_PER_FILTER = 50
+TOO_SLOW = "takes the database too long: narrow it by a status, a dataset or a time"
 SEARCH_LENGTH = 200
 
 
@@ -98,6 +101,12 @@ class MomentFilter(django_filters.Filter):
 class SearchField(forms.CharField):
     default_validators = [validation.no_nul]
 
+    def clean(self, value: Any) -> search.Search | None:
+        try:
+            return search.parse(super().clean(value))
+        except search.SearchError as error:
+            raise ValidationError(str(error)) from error
+
 
 class SearchFilter(django_filters.Filter):
     field_class = SearchField
@@ -123,8 +132,13 @@ class RunFilter(django_filters.FilterSet):
     def by_tag(self, runs: Any, name: str, value: list[str]) -> Any:
         return runs.tagged(value) if value else runs
 
-    def by_text(self, runs: Any, name: str, value: str) -> Any:
-        return runs.matching(value)
+    def by_text(self, runs: Any, name: str, value: search.Search | None) -> Any:
+        return search.apply(runs, value) if value else runs
+
+    def limit(self) -> AbstractContextManager[None]:
+        """What rows are read in: no condition that somebody writes may keep the database for long."""
+        found = self.form.cleaned_data.get("q") if self.is_valid() else None
+        return time_limit() if found and found.has_conditions else nullcontext()
 
 
 FILTER_NAMES = tuple(RunFilter.base_filters)

@@ -15,8 +15,9 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
 from runs import services, trash, validation
-from runs.filters import RunTableFilter
+from runs.filters import TOO_SLOW, RunTableFilter
 from runs.models import TunixRun
+from runs.time_limit import TooSlow
 from runs.views.shared import uuid_or_404
 
 MAX_RUNS = 10_000
@@ -26,7 +27,11 @@ MAX_RUNS = 10_000
 def bulk(request: HttpRequest) -> HttpResponse:
     """`action` is compare, tag, cancel or delete. The last two say first what will happen, and do it with `sure`."""
     action = request.POST.get("action")
-    runs = _chosen(request)
+    try:
+        runs = _chosen(request)
+    except TooSlow:
+        messages.error(request, f"The search {TOO_SLOW}.")
+        runs = []
     back = redirect(f"{reverse('history')}?{request.GET.urlencode()}" if request.GET else reverse("history"))
     if not runs:
         messages.error(request, "No run was selected.")
@@ -55,7 +60,8 @@ def _chosen(request: HttpRequest) -> list[TunixRun]:
         # Not what has come since it was asked whether one is sure.
         until = _moment(request.POST.get("asked_at", ""))
         filters = RunTableFilter(request.GET, TunixRun.objects.alive().filter(created_at__lte=until), request=request)
-        return list(filters.sorted().for_table()[: MAX_RUNS + 1]) if filters.is_valid() else []
+        with filters.limit():
+            return list(filters.sorted().for_table()[: MAX_RUNS + 1]) if filters.is_valid() else []
     run_ids = [uuid_or_404(each) for each in request.POST.getlist("run")]
     alive = TunixRun.objects.alive().filter(pk__in=run_ids).for_table().in_bulk()
     return [alive[each] for each in run_ids if each in alive]

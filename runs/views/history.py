@@ -5,8 +5,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
-from runs.filters import COLUMNS_SHOWN, RunTableFilter
+from runs.filters import COLUMNS_SHOWN, TOO_SLOW, RunTableFilter
 from runs.models import MetricSeries, TunixRun
+from runs.time_limit import TooSlow
 from runs.views.shared import part, run_or_404
 
 ROWS_PER_PAGE = 20
@@ -22,7 +23,13 @@ def history(request: HttpRequest) -> HttpResponse:
     page = _page_number(request)
     valid = filters.is_valid() and page is not None
     offset = ((page or 1) - 1) * ROWS_PER_PAGE
-    found = list(filters.sorted().slice_from(offset, ROWS_PER_PAGE + 1).for_table()) if valid else []
+    found: list[TunixRun] = []
+    too_slow = False
+    try:
+        with filters.limit():
+            found = list(filters.sorted().slice_from(offset, ROWS_PER_PAGE + 1).for_table()) if valid else []
+    except TooSlow:
+        too_slow, valid = True, False
     runs = found[:ROWS_PER_PAGE]
     _show_metrics(runs, filters.columns)
     context = {
@@ -37,6 +44,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "last": offset + min(len(found), ROWS_PER_PAGE),
         "older": len(found) > ROWS_PER_PAGE,
         "filters": filters,
+        "too_slow": TOO_SLOW if too_slow else "",
         "statuses": Status,
         "causes": TunixRun.Cause.choices,
         "modes": TunixRun.Mode.values,

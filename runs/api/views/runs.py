@@ -17,21 +17,19 @@ from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import TakesChunked
 from runs.api.schema import LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
 from runs.api.views.requests import check_query, owner_of, parse_run_id, run_or_404
-from runs.filters import FILTER_NAMES, RunFilter
+from runs.filters import FILTER_NAMES, TOO_SLOW, RunFilter
 from runs.models import TunixRun
+from runs.time_limit import TooSlow
 
 # A dry run is answered when it has ended, so this bounds only what a caller may ask for.
 MAX_WAIT_SECONDS = 60
 
 
 class RunFilterBackend:
-    """The pages' FilterSet over the API's list; its form is what the browsable API shows behind "Filters"."""
+    """The form of the list's filters, which the browsable API shows behind "Filters"; the view itself filters."""
 
     def filter_queryset(self, request: Request, queryset: Any, view: APIView) -> Any:
-        filters = RunFilter(request.query_params, queryset, request=request)
-        if not filters.is_valid():
-            raise Unprocessable({name: [str(e) for e in each] for name, each in filters.errors.items()})
-        return filters.qs
+        return queryset  # the list does it itself
 
     def to_html(self, request: Request, queryset: Any, view: APIView) -> str:
         filters = RunFilter(request.query_params, view.get_queryset(), request=request)  # type: ignore[attr-defined]
@@ -90,7 +88,14 @@ class RunListView(generics.GenericAPIView):
     def get(self, request: Request) -> Response:
         check_query(request, *FILTER_NAMES, *PAGE_PARAMETERS)
         page = Page.from_query(request.query_params)
-        return Response(page.of(self.filter_queryset(self.get_queryset())))
+        filters = RunFilter(request.query_params, self.get_queryset(), request=request)
+        if not filters.is_valid():
+            raise Unprocessable({name: [str(e) for e in each] for name, each in filters.errors.items()})
+        try:
+            with filters.limit():
+                return Response(page.of(filters.qs))
+        except TooSlow as error:
+            raise Unprocessable({"q": [TOO_SLOW]}) from error
 
 
 class RunView(TakesChunked, generics.GenericAPIView):
