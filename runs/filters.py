@@ -197,6 +197,12 @@ class RunTableFilter(RunFilter):
         return self.qs.order_by(*SORTS[self.chosen_sort])
 
     @property
+    def sorted_by_metric(self) -> str:
+        """Its name: runs that have not logged it are not in the list."""
+        found = BY_METRIC.fullmatch(self.chosen_sort)
+        return found[2] if found else ""
+
+    @property
     def columns(self) -> list[str]:
         return (self.form.cleaned_data.get("column") or [])[:COLUMNS_SHOWN] if self.is_valid() else []
 
