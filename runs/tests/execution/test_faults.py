@@ -126,6 +126,7 @@ def test_the_database_away_when_a_run_ends(engine):
     assert (run.status, run.exit_code, run.stdout) == ("completed", 0, "line 0\nline 1\nline 2\n")
 
 
+@pytest.mark.alone
 def test_two_dispatchers_start_each_run_once(engine):
     runs = [launch("lines=1") for _ in range(200)]
     for _ in range(2):
@@ -153,7 +154,7 @@ def test_two_gigabytes_of_output(engine):
     assert log.stat().st_size <= 257 * 1024 * 1024
 
 
-@pytest.mark.idle
+@pytest.mark.alone
 def test_fifty_launches_at_one_moment(engine):
     engine.dispatcher(TUNIX_RT_SLOTS="8")
     time.sleep(1)
@@ -180,7 +181,7 @@ def longest_free_slot(slots, seconds):
     return longest
 
 
-@pytest.mark.idle
+@pytest.mark.alone
 def test_a_run_begins_as_soon_as_its_processes_can_start(engine):
     """Woken, not polled for: against the time that this machine takes to start one such process and end it."""
     engine.dispatcher()
