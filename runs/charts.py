@@ -1,7 +1,7 @@
 """Metric series as plots: lines in SVG, drawn by the server, there with the page and without a script."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -9,32 +9,66 @@ from runs import metrics
 from runs.models import TunixRun
 
 WIDTH, HEIGHT = 600, 120
-MAX_POINTS = 400
+# A plot is some 300 pixels wide.
+MAX_POINTS = 240
 # A line that goes up and down by so many times its height is noise: an average is drawn, with the points pale behind.
 NOISE = 4
 WEIGHT_OF_THE_PAST = 0.85
 
 
 @dataclass(frozen=True)
-class Plot:
-    """One series. `raw` and `line` are SVG paths in WIDTH × HEIGHT; `raw` is empty where `line` shows the points."""
+class Frame:
+    """Which steps and which values a picture of WIDTH × HEIGHT spans. On a `log` scale every value is above 0."""
 
-    name: str
-    last: float | None
-    low: float
-    high: float
     first_step: int
     last_step: int
-    raw: str
-    line: str
+    low: float
+    high: float
+    log: bool = False
 
     @property
     def middle(self) -> float:
-        return (self.low + self.high) / 2
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
 
     @property
     def middle_step(self) -> int:
         return (self.first_step + self.last_step) // 2
+
+    def path(self, points: metrics.Points, values: Sequence[float] | None = None) -> str:
+        across = WIDTH / ((self.last_step - self.first_step) or 1)
+        shown = points.values if values is None else values
+        return _path(
+            (round((step - self.first_step) * across), self._y(value))
+            for step, value in zip(points.steps, shown, strict=True)
+        )
+
+    def _y(self, value: float) -> float | None:
+        """None for what is no finite number, or has no place on the scale."""
+        if not math.isfinite(value) or (self.log and value <= 0):
+            return None
+        place: Callable[[float], float] = math.log if self.log else float
+        height = (place(self.high) - place(self.low)) or 1
+        return round((place(self.high) - place(value)) / height * HEIGHT, 1)
+
+
+def _frame(series: Sequence[metrics.Points], log: bool) -> Frame | None:
+    """What spans all of these; None where no value has a place."""
+    shown = [v for points in series for v in points.values if math.isfinite(v) and (v > 0 or not log)]
+    if not shown:
+        return None
+    first, last = min(points.steps[0] for points in series), max(points.steps[-1] for points in series)
+    return Frame(first, last, min(shown), max(shown), log)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One series. `raw` and `line` are SVG paths; `raw` is empty where `line` shows the points themselves."""
+
+    name: str
+    frame: Frame
+    last: float | None
+    raw: str
+    line: str
 
 
 @dataclass(frozen=True)
@@ -46,10 +80,10 @@ class Group:
     of_the_machine: bool
 
 
-def groups(run: TunixRun) -> list[Group]:
-    """The model's first. A series without one finite value has no plot."""
+def groups(run: TunixRun, *, log: bool = False) -> list[Group]:
+    """The model's first. A series without one value that has a place has no plot."""
     found = metrics.read(run, max_points=MAX_POINTS)
-    plots = [plot for name, points in found.items() if (plot := _plot(name, points))]
+    plots = [plot for name, points in found.items() if (plot := _plot(name, points, log))]
     plots.sort(key=_order)
     by_prefix = groupby(plots, key=lambda plot: _prefix(plot.name))
     return [Group(prefix, list(each), _of_the_machine(prefix)) for prefix, each in by_prefix]
@@ -75,54 +109,25 @@ class Overlay:
     """One metric of several runs, over the same steps and the same heights."""
 
     name: str
-    low: float
-    high: float
-    first_step: int
-    last_step: int
+    frame: Frame
     lines: list[Line]
 
-    @property
-    def middle(self) -> float:
-        return (self.low + self.high) / 2
 
-    @property
-    def middle_step(self) -> int:
-        return (self.first_step + self.last_step) // 2
-
-
-def overlays(runs: Sequence[TunixRun]) -> list[Overlay]:
+def overlays(runs: Sequence[TunixRun], *, log: bool = False) -> list[Overlay]:
     """A plot for each metric of the model that at least one of them has; losses first."""
     each_runs = [metrics.read(run, max_points=MAX_POINTS) for run in runs]
     names = {name for found in each_runs for name in found if not _of_the_machine(name)}
-    found = [_overlay(name, [series.get(name) for series in each_runs]) for name in names]
+    found = [_overlay(name, [series.get(name) for series in each_runs], log) for name in names]
     return sorted(filter(None, found), key=lambda each: (not each.name.endswith("/loss"), each.name))
 
 
-def _overlay(name: str, series: Sequence[metrics.Points | None]) -> Overlay | None:
+def _overlay(name: str, series: Sequence[metrics.Points | None], log: bool) -> Overlay | None:
     there = [(number, points) for number, points in enumerate(series) if points]
-    finite = [value for _, points in there for value in points.values if math.isfinite(value)]
-    if not finite:
+    frame = _frame([points for _, points in there], log)
+    if frame is None:
         return None
-    frame = _Frame(min(p.steps[0] for _, p in there), max(p.steps[-1] for _, p in there), min(finite), max(finite))
     lines = [Line(number, _finite(points.values[-1]), frame.path(points)) for number, points in there]
-    return Overlay(name, frame.low, frame.high, frame.first, frame.last, lines)
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Which steps and which values the picture spans."""
-
-    first: int
-    last: int
-    low: float
-    high: float
-
-    def path(self, points: metrics.Points, values: Sequence[float] | None = None) -> str:
-        across, up = WIDTH / ((self.last - self.first) or 1), HEIGHT / ((self.high - self.low) or 1)
-        return _path(
-            (round((step - self.first) * across), round((self.high - value) * up, 1) if math.isfinite(value) else None)
-            for step, value in zip(points.steps, points.values if values is None else values, strict=True)
-        )
+    return Overlay(name, frame, lines)
 
 
 def _finite(value: float) -> float | None:
@@ -137,23 +142,16 @@ def _of_the_machine(name: str) -> bool:
     return name.startswith(metrics.OF_THE_MACHINE)
 
 
-def _plot(name: str, points: metrics.Points) -> Plot | None:
-    finite = [value for value in points.values if math.isfinite(value)]
-    if not finite:
+def _plot(name: str, points: metrics.Points, log: bool) -> Plot | None:
+    frame = _frame([points], log)
+    if frame is None:
         return None
-    low, high = min(finite), max(finite)
-    frame = _Frame(points.steps[0], points.steps[-1], low, high)
-    smooth = sum(abs(b - a) for a, b in pairwise(finite)) > NOISE * (high - low) and not _of_the_machine(name)
-    return Plot(
-        name=name,
-        last=_finite(points.values[-1]),
-        low=low,
-        high=high,
-        first_step=frame.first,
-        last_step=frame.last,
-        raw=frame.path(points) if smooth else "",
-        line=frame.path(points, _averaged(points.values) if smooth else None),
-    )
+    finite = [value for value in points.values if math.isfinite(value)]
+    travelled = sum(abs(b - a) for a, b in pairwise(finite))
+    smooth = travelled > NOISE * (max(finite) - min(finite)) and not _of_the_machine(name)
+    raw = frame.path(points)
+    line = frame.path(points, _averaged(points.values)) if smooth else raw
+    return Plot(name, frame, _finite(points.values[-1]), raw if smooth else "", line)
 
 
 def _path(places: Iterable[tuple[int, float | None]]) -> str:

@@ -186,17 +186,22 @@ def series(run: TunixRun) -> list[MetricSeries]:
 
 def read(run: TunixRun, names: Sequence[str] | None = None, max_points: int | None = None) -> dict[str, Points]:
     """Each series of `run`, or those that `names` names and that are there; whole, or down to `max_points` each."""
-    wanted = run.metrics.all() if names is None else run.metrics.filter(name__in=names)
-    return {each.name: _points(each, max_points) for each in wanted}
+    wanted = list(run.metrics.all() if names is None else run.metrics.filter(name__in=names))
+    outlined = {each.pk for each in wanted if max_points is not None and _has_outline_for(each, max_points)}
+    found = {each.pk: Points() for each in wanted}
+    for column, chosen in (("outline", outlined), ("points", found.keys() - outlined)):
+        if chosen:
+            blocks = MetricBlock.objects.filter(series__in=chosen).order_by("series", "number")
+            for series_id, stored in blocks.values_list("series_id", column).iterator():
+                found[series_id].extend(stored)
+    whole = {each.name: found[each.pk] for each in wanted}
+    return whole if max_points is None else {name: thinned(points, max_points) for name, points in whole.items()}
 
 
-def _points(series: MetricSeries, max_points: int | None) -> Points:
+def _has_outline_for(series: MetricSeries, max_points: int) -> bool:
     """Where there are as many blocks as stretches are wanted, their outlines have every peak that can be seen."""
-    blocks, points = series.blocks.order_by("number"), Points()
-    outlined = max_points is not None and series.count > max_points and 2 * blocks.count() >= max_points
-    for stored in blocks.values_list("outline" if outlined else "points", flat=True).iterator():
-        points.extend(stored)
-    return points if max_points is None else thinned(points, max_points)
+    at_most = series.last_step // BLOCK_STEPS + 1
+    return series.count > max_points and 2 * at_most >= max_points and 2 * series.blocks.count() >= max_points
 
 
 def thinned(points: Points, max_points: int) -> Points:

@@ -14,6 +14,7 @@ urlpatterns = [
     path("compare/", compare.compare, name="compare"),
     path("runs/<str:run_id>/", run.run_page, name="run"),
     path("runs/<str:run_id>/log/", log.run_log, name="run-log"),
+    path("runs/<str:run_id>/head/", run.run_head, name="run-head"),
     path("runs/<str:run_id>/charts/", run.run_charts, name="run-charts"),
     path("runs/<str:run_id>/line/", history.run_line, name="run-line"),
     path("runs/<str:run_id>/row/", run.run_row, name="run-row"),

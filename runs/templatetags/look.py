@@ -7,10 +7,11 @@ from typing import Any
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from runs.models import TunixRun
+from runs.terminal import Span
 
 register = template.Library()
 MISSING = mark_safe('<span class="none" aria-label="none">–</span>')
@@ -139,6 +140,25 @@ def number(value: Any) -> str | SafeString:
 def _scientific(value: float) -> str:
     mantissa, exponent = f"{value:.3e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
+
+
+@register.simple_tag
+def log_lines(page: Any, address: str) -> SafeString:
+    """Lines of a log, each with its number as a link to it. Here and not in a template: there are two thousand."""
+    link = format_html("{}?stream={}&amp;offset=", mark_safe(escape(address)), page.stream)
+    parts = []
+    for line in page.lines:
+        number, spans = line.number, "".join(map(_span, line.spans))
+        parts.append(
+            f'<li id="L{number}"><a href="{link}{line.offset}#L{number}" aria-label="Line {number}">{number}</a>'
+            f"<code>{spans}</code></li>"
+        )
+    return mark_safe("\n".join(parts))
+
+
+def _span(span: Span) -> str:
+    text = escape(span.text)
+    return f'<span class="{span.css}">{text}</span>' if span.css else text
 
 
 @register.filter

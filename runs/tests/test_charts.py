@@ -34,7 +34,7 @@ def plots(run):
 def test_a_series_becomes_a_line_from_corner_to_corner(run):
     log(run, "train/loss", [4, 2, 1])
     plot = plots(run)["train/loss"]
-    assert (plot.last, plot.low, plot.high, plot.first_step, plot.last_step) == (1, 1, 4, 1, 3)
+    assert (plot.last, plot.frame) == (1, charts.Frame(1, 3, 1, 4))
     assert places(plot.line) == [("M", 0, 0), ("L", 0, 0), ("L", 300, 80), ("L", 600, 120)]
     assert plot.raw == ""
 
@@ -56,7 +56,7 @@ def test_what_is_no_number_is_a_gap_and_a_lonely_point_is_seen(run):
     log(run, "train/loss", [1, math.nan, 3, math.inf, 2, 2])
     plot = plots(run)["train/loss"]
     assert [letter for letter, *_ in places(plot.line)] == ["M", "L", "M", "L", "M", "L", "L"]
-    assert "nan" not in plot.line and "inf" not in plot.line and (plot.low, plot.high) == (1, 3)
+    assert "nan" not in plot.line and "inf" not in plot.line and (plot.frame.low, plot.frame.high) == (1, 3)
 
 
 def test_a_series_of_nothing_finite_has_no_plot(run):
@@ -82,6 +82,15 @@ def test_noise_is_averaged_and_a_smooth_line_is_not(run):
 def test_a_plot_of_many_points_is_small(run):
     log(run, "train/loss", [math.sin(n / 100) for n in range(20_000)])
     assert len(plots(run)["train/loss"].line) < 12_000
+
+
+def test_a_log_scale_has_no_place_for_what_is_not_above_zero(run):
+    log(run, "a", [100, 10, 0, 1])
+    log(run, "b", [0, -1])
+    (plot,) = charts.groups(run, log=True)[0].plots
+    assert [round(y) for _, _, y in places(plot.line)] == [0, 0, 60, 120, 120] and plot.frame.middle == 10
+    (overlay,) = charts.overlays([run], log=True)
+    assert overlay.frame == plot.frame
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------

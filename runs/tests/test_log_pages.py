@@ -171,10 +171,10 @@ def test_the_runs_page_shows_the_end_and_follows(client, run):
     following = re.search(r'hx-get="([^"]*after=[^"]*)"', page)[1].replace("&amp;", "&")
     write(run, b"ial\n")
     lines = client.get(following, headers={"HX-Request": "true"}).content.decode()
-    assert 'id="L5"' in lines and "partial" in lines and "every 2s" in lines and "<html" not in lines
+    assert 'id="L5"' in lines and "partial" in lines and "every 3s" in lines and "<html" not in lines
     TunixRun.objects.filter(pk=run.pk).update(status="completed", completed_at=run.started_at)
     following = re.search(r'hx-get="([^"]*after=[^"]*)"', lines)[1].replace("&amp;", "&")
-    assert "every 2s" not in client.get(following, headers={"HX-Request": "true"}).content.decode()
+    assert "every 3s" not in client.get(following, headers={"HX-Request": "true"}).content.decode()
 
 
 def test_a_page_of_its_own_at_any_place(client, run):

@@ -49,21 +49,21 @@ def test_a_run_shows_what_it_left(client, run):
 def test_charts_alone_are_what_a_page_polls(client, run):
     TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
     charts = client.get(f"/runs/{run.run_id}/charts/").content.decode()
-    assert charts.lstrip().startswith('<section class="panel" id="run-charts"') and "every 5s" in charts
+    assert charts.lstrip().startswith('<section class="panel" id="run-charts"') and "every 10s" in charts
     TunixRun.objects.filter(pk=run.pk).update(status="completed", completed_at=run.completed_at)
-    assert "every 5s" not in client.get(f"/runs/{run.run_id}/charts/").content.decode()
+    assert "every 10s" not in client.get(f"/runs/{run.run_id}/charts/").content.decode()
 
 
 def test_a_page_that_followed_a_run_is_drawn_anew_when_it_has_ended(client, run):
-    polled = client.get(f"/runs/{run.run_id}/", headers={"HX-Request": "true"})
+    polled = client.get(f"/runs/{run.run_id}/head/")
     assert polled.headers["HX-Refresh"] == "true"
 
 
 def test_a_poll_for_the_status_draws_no_charts(client, run, django_assert_max_num_queries):
     TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
     with django_assert_max_num_queries(8):
-        polled = client.get(f"/runs/{run.run_id}/", headers={"HX-Request": "true"}).content.decode()
-    assert 'id="run-figures"' in polled and 'class="plot"' not in polled
+        polled = client.get(f"/runs/{run.run_id}/head/").content.decode()
+    assert 'id="run-figures" hx-swap-oob' in polled and 'class="plot"' not in polled and "<html" not in polled
 
 
 def test_a_dry_run_has_no_charts(client):

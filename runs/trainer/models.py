@@ -5,6 +5,7 @@ Weights are read by Tunix's own loaders; sizes are those of the directory's conf
 
 import importlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,23 +128,20 @@ def _qwen(model: Any, found: dict[str, Any]) -> Any:
     return _of_transformer(
         model,
         found,
-        vocab_size=found["vocab_size"],
-        rope_theta=_rope_theta(found),
-        norm_eps=found["rms_norm_eps"],
+        **_rotary(found),
         use_tied_embedding=bool(found.get("tie_word_embeddings")),
         **experts,
     )
 
 
 def _llama(model: Any, found: dict[str, Any]) -> Any:
-    return _of_transformer(
-        model,
-        found,
-        vocab_size=found["vocab_size"],
-        rope_theta=_rope_theta(found),
-        norm_eps=found["rms_norm_eps"],
-        weight_tying=bool(found.get("tie_word_embeddings")),
-    )
+    return _of_transformer(model, found, **_rotary(found), weight_tying=bool(found.get("tie_word_embeddings")))
+
+
+def _rotary(found: dict[str, Any]) -> dict[str, Any]:
+    """transformers 5 writes rope_theta one level down."""
+    theta = found.get("rope_theta") or (found.get("rope_parameters") or {})["rope_theta"]
+    return {"vocab_size": found["vocab_size"], "rope_theta": int(theta), "norm_eps": found["rms_norm_eps"]}
 
 
 def _gemma(model: Any, found: dict[str, Any]) -> Any:
@@ -176,9 +174,17 @@ def _gemma3(model: Any, found: dict[str, Any]) -> Any:
     )
 
 
-def _rope_theta(found: dict[str, Any]) -> int:
-    """transformers 5 writes it one level down."""
-    return int(found.get("rope_theta") or (found.get("rope_parameters") or {})["rope_theta"])
+def _not_applied(found: dict[str, Any]) -> list[str]:
+    """What a config.json asks for and Tunix's model of that type does not do."""
+    notes = []
+    scaling = found.get("rope_scaling") or {}
+    kind = scaling.get("rope_type") or scaling.get("type")
+    if kind not in (None, "default") and found["model_type"] != "gemma3_text":
+        notes.append(f"rope_scaling {kind}: positions beyond the original context are not what the model has learnt")
+    scalar, head = found.get("query_pre_attn_scalar"), found.get("head_dim")
+    if scalar and head and scalar != head:
+        notes.append(f"query_pre_attn_scalar {scalar}: attention is scaled by the head's size, {head}")
+    return notes
 
 
 ARCHITECTURES = {
@@ -209,6 +215,8 @@ def _from_directory(model_id: str, directory: Path, source: str, *, full_weights
         config = architecture.config(importlib.import_module(f"{package}.model"), found)
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"The config.json of {model_id} cannot be used: it lacks or has a wrong {error}.") from error
+    for note in _not_applied(found):
+        print(f"Tunix does not apply the {note}.", file=sys.stderr)
     # Small steps of full weights are lost in bfloat16's rounding; adapters are trained beside weights that stay.
     dtype = jnp.float32 if full_weights else None
     try:

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 
 from runs import charts, comparison
 from runs.models import TunixRun
-from runs.views.shared import uuid_or_404
+from runs.views.shared import is_log, uuid_or_404
 
 
 @require_GET
@@ -26,7 +26,8 @@ def compare(request: HttpRequest) -> HttpResponse:
         "runs": runs,
         "missing": missing,
         "columns": columns,
-        "overlays": charts.overlays(runs),
+        "overlays": charts.overlays(runs, log=is_log(request)),
+        "log": is_log(request),
         "sections": sections,
         "same_count": sum(row.same for section in sections for row in section.rows),
         "logs": _logs(runs) if len(runs) == 2 else [],

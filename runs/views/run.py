@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -15,7 +16,7 @@ from runs import charts, checkpoints, metrics, progress, provenance, services, t
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
 from runs.views.log import log_of
-from runs.views.shared import dataset_of, owner_of, part, run_or_404, uuid_or_404
+from runs.views.shared import dataset_of, is_log, owner_of, part, run_or_404, uuid_or_404
 
 
 @require_POST
@@ -42,29 +43,42 @@ def retry(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_GET
 def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
     run = run_or_404(run_id)
-    if request.htmx and run.is_terminal:  # type: ignore[attr-defined]
-        # A page that followed it is drawn anew: title, cause and what can be done now are other ones.
+    return render(request, "runs/run.html", _page(request, run, AnnotateForm.of(run)))
+
+
+def _page(request: HttpRequest, run: TunixRun, form: AnnotateForm) -> dict[str, Any]:
+    log = is_log(request)
+    return {
+        "form": form,
+        "groups": charts.groups(run, log=log) if run.mode == TunixRun.Mode.LOCAL else [],
+        "log": log,
+        "checkpoints": checkpoints.of(run)[::-1],
+        "comparison": _comparison(run),
+        **_head(run),
+        **log_of(run, request),
+    }
+
+
+@require_GET
+def run_head(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Status, progress and figures, for a page that follows a run. One that has ended is drawn anew, whole."""
+    run = run_or_404(run_id)
+    if run.is_terminal:
         return HttpResponseClientRefresh()
-    return render(
-        request,
-        "runs/run.html",
-        {
-            "run": run,
-            "form": AnnotateForm.of(run),
-            "queue": services.queue(run),
-            "grace": settings.GRACE_SECONDS,
-            "killed_at": (run.cancel_requested_at or timezone.now()) + timedelta(seconds=settings.GRACE_SECONDS),
-            "progress": progress.of(run),
-            "losses": [each for each in metrics.series(run) if each.name.endswith("/loss")],
-            # Called by the template where it shows them: a poll for the status does not.
-            "groups": partial(charts.groups, run),
-            "checkpoints": lambda: checkpoints.of(run)[::-1],
-            "last_checkpoint": partial(checkpoints.last, run),
-            "comparison": partial(_comparison, run),
-            **({} if request.htmx else log_of(run, request)),  # type: ignore[attr-defined]
-            **dataset_of(run),
-        },
-    )
+    return render(request, "runs/_run_head.html", {"polled": True, **_head(run)})
+
+
+def _head(run: TunixRun) -> dict[str, Any]:
+    return {
+        "run": run,
+        "queue": services.queue(run),
+        "grace": settings.GRACE_SECONDS,
+        "killed_at": (run.cancel_requested_at or timezone.now()) + timedelta(seconds=settings.GRACE_SECONDS),
+        "progress": progress.of(run),
+        "losses": [each for each in metrics.series(run) if each.name.endswith("/loss")],
+        "last_checkpoint": partial(checkpoints.last, run),
+        **dataset_of(run),
+    }
 
 
 def _comparison(run: TunixRun) -> provenance.Comparison | None:
@@ -77,7 +91,8 @@ def _comparison(run: TunixRun) -> provenance.Comparison | None:
 def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
     """The charts, and the checkpoints beside them, for a page that follows a run."""
     run = run_or_404(run_id)
-    found = {"groups": charts.groups(run), "checkpoints": checkpoints.of(run)[::-1]}
+    log = is_log(request)
+    found = {"groups": charts.groups(run, log=log), "log": log, "checkpoints": checkpoints.of(run)[::-1]}
     return render(request, "runs/_charts.html", {"run": run, "polled": True, **found})
 
 
@@ -91,8 +106,7 @@ def run_row(request: HttpRequest, run_id: str) -> HttpResponse:
 def annotate(request: HttpRequest, run_id: str) -> HttpResponse:
     run, form = run_or_404(run_id), AnnotateForm(request.POST)
     if not form.is_valid():
-        context = {"run": run, "form": form, **dataset_of(run)}
-        return render(request, part(request, "runs/run.html", "notes"), context, status=422)
+        return render(request, part(request, "runs/run.html", "notes"), _page(request, run, form), status=422)
     services.annotate(run, **form.cleaned_data)
     if request.htmx:  # type: ignore[attr-defined]
         run = run_or_404(run_id)

@@ -39,5 +39,10 @@ def dataset_of(run: TunixRun) -> dict[str, Any]:
         return {"dataset": None}
 
 
+def is_log(request: HttpRequest) -> bool:
+    """Whether charts are on a logarithmic scale: `?scale=log`."""
+    return request.GET.get("scale") == "log"
+
+
 def owner_of(request: HttpRequest) -> Any:
     return request.user if settings.TUNIX_RT_AUTH == "required" and request.user.is_authenticated else None

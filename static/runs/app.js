@@ -103,6 +103,53 @@
     addEventListener(name, (event) => { if (event.detail.elt.matches?.("[data-row]")) closeRow(event.detail.elt); });
   }
 
+  // --- values under the pointer, at the same step in every plot of a run -------------------------------------------------
+
+  let points = null; // {address, series}: fetched when the pointer first comes to a plot
+  const four = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
+  const nearest = (series, step) => {
+    let low = 0;
+    for (let high = series.length - 1; low < high;) {
+      const middle = (low + high) >> 1;
+      if (series[middle].step < step) low = middle + 1; else high = middle;
+    }
+    return low > 0 && step - series[low - 1].step < series[low].step - step ? series[low - 1] : series[low];
+  };
+  const readAt = (step) => {
+    for (const plot of all("[data-plot]")) {
+      const { plot: name, first, last } = plot.dataset;
+      const place = plot.querySelector("figcaption b");
+      place.dataset.last ??= place.textContent;
+      const found = step === null ? null : points?.series[name];
+      const point = found?.length ? nearest(found, step) : null;
+      say(place, point ? `step ${point.step.toLocaleString("en")}: ${four(point.value)}` : place.dataset.last);
+      let line = plot.querySelector(".cross");
+      if (!point) { line?.remove(); continue; }
+      if (!line) {
+        line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+        line.setAttribute("class", "cross");
+        plot.querySelector("svg").append(line);
+      }
+      const x = ((point.step - first) / (last - first || 1)) * 600;
+      line.setAttribute("d", `M${x} 0V120`);
+    }
+  };
+  addEventListener("pointermove", async (event) => {
+    const svg = event.target.closest?.("[data-plot] > svg");
+    if (!svg) { if (points?.shown) { points.shown = false; readAt(null); } return; }
+    const { first, last } = svg.parentElement.dataset;
+    const box = svg.getBoundingClientRect();
+    const step = Number(first) + ((event.clientX - box.left) / box.width) * (last - first);
+    const section = svg.closest("[data-points]");
+    if (points?.section !== section) {
+      points = { section, series: {} };
+      const answer = await fetch(section.dataset.points).catch(() => null);
+      if (answer?.ok) points.series = await answer.json();
+    }
+    points.shown = true;
+    readAt(step);
+  });
+
   // --- the list by keyboard, and what is selected in it ------------------------------------------------------------------
 
   const picks = () => all("#results .pick input[name=run]");
@@ -174,8 +221,9 @@
   addEventListener("htmx:afterSwap", (event) => prepare(event.detail.target));
 
   // A poll waits while a menu is open: it would close it under the reader's hand.
+  // A page that nobody sees asks for nothing.
   addEventListener("htmx:beforeRequest", (event) => {
-    if (event.detail.elt.matches("[data-poll]") && document.querySelector(".menu[open]")) event.preventDefault();
+    if (event.detail.elt.matches("[data-poll]") && (document.hidden || document.querySelector(".menu[open]"))) event.preventDefault();
   });
   // A poll swaps parts of a page: what the reader has scrolled stays where it is, what followed the end follows it.
   let scrolled = {};

@@ -251,7 +251,7 @@ def test_a_local_run_is_trained_watched_and_cancelled(site, engine):
     expect(site.get_by_role("log", name="stdout of run")).to_contain_text("line 2", timeout=30_000)
     site.get_by_text("Cancel run…").click()
     expect(site.get_by_text("to save its checkpoint")).to_be_visible()
-    site.wait_for_timeout(2_500)  # a poll must not close what the reader has opened
+    site.wait_for_timeout(3_500)  # a poll must not close what the reader has opened
     site.get_by_role("button", name="Cancel run").click()
     expect(site.locator("#run-head .status")).to_have_text("Cancelled", timeout=30_000)
     site.get_by_text("Retry…").click()
@@ -263,16 +263,16 @@ def test_a_training_is_watched_to_its_end_without_a_reload(site, engine):
     """The chart and the progress come by themselves; what the reader has folded stays so; at the end it is another page."""
     engine.dispatcher()
     site.goto(site.base)
-    site.get_by_label("Model").fill("metrics=40,checkpoint=40,sleep=15")
+    site.get_by_label("Model").fill("metrics=40,checkpoint=40,sleep=25")
     site.get_by_role("button", name="Train").click()
     expect(site.get_by_role("img", name="train/loss, from")).to_be_visible(timeout=30_000)
     expect(site.locator("#run-head")).to_contain_text("Step 40 of 80", timeout=30_000)
     expect(site.locator("#run-checkpoints")).to_contain_text("40", timeout=30_000)
     site.locator("#charts-train summary").click()
-    site.wait_for_timeout(6_000)  # a poll of the charts
+    site.wait_for_timeout(11_000)  # a poll of the charts
     expect(site.get_by_role("img", name="train/loss, from")).not_to_be_visible()
     expect(site.locator("#run-head .status")).to_have_text("Completed", timeout=30_000)
-    expect(site).to_have_title("Completed · metrics=40,checkpoint=40,sleep=15 on arithmetic-v1 · tunix-rt")
+    expect(site).to_have_title("Completed · metrics=40,checkpoint=40,sleep=25 on arithmetic-v1 · tunix-rt")
     site.get_by_role("link", name="Reproduce…").click()
     expect(site.get_by_role("heading", name="Reproduce a run")).to_be_visible()
 
@@ -324,3 +324,20 @@ def test_a_row_that_runs_changes_under_the_eyes_and_stays_selected(site):
     expect(row.locator(".status")).to_have_text("Failed", timeout=15_000)
     expect(site.get_by_label(f"Select run {run.short_id}")).to_be_checked()
     assert other_row.bounding_box() == before, "nothing else moves"
+
+
+def test_values_under_the_pointer_are_those_of_one_step_in_every_plot(site):
+    run = create_run(mode="local")
+    metrics.append(run.run_id, {"train/loss": [(n, 100 / n, 1.7e9) for n in range(1, 102)]})
+    metrics.append(run.run_id, {"eval/loss": [(n, n / 10, 1.7e9) for n in range(1, 102, 10)]})
+    site.goto(f"{site.base}/runs/{run.run_id}/")
+    train, evaluated = (site.locator(f'[data-plot="{name}"]') for name in ("train/loss", "eval/loss"))
+    expect(train.locator("figcaption b")).to_have_text("0.9901")
+    train.locator("svg").hover(position={"x": train.locator("svg").bounding_box()["width"] / 2, "y": 20})
+    expect(train.locator("figcaption b")).to_have_text("step 51: 1.961")
+    expect(evaluated.locator("figcaption b")).to_have_text("step 51: 5.1")
+    site.mouse.move(2, 2)
+    expect(train.locator("figcaption b")).to_have_text("0.9901")
+    site.get_by_role("link", name="Log scale").click()
+    expect(site.get_by_role("link", name="Linear scale")).to_be_visible()
+    expect(train.locator("ol.y li").nth(1)).to_have_text("9.95")
