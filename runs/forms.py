@@ -7,7 +7,14 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from runs import datasets, validation
-from runs.limits import KEY_LENGTH, NOTES_LENGTH, OUTPUT_DIR_LENGTH, TRAINING
+from runs.limits import (
+    KEY_LENGTH,
+    NOTES_LENGTH,
+    OUTPUT_DIR_LENGTH,
+    TRAINING,
+    VIEW_NAME_LENGTH,
+    VIEW_QUERY_LENGTH,
+)
 from runs.models import TunixRun
 from runs.services import LaunchRequest
 
@@ -162,3 +169,8 @@ class UploadForm(AccessibleForm):
     dataset_name = forms.CharField(label="Name", max_length=KEY_LENGTH)
     dataset_version = forms.CharField(label="Version", max_length=KEY_LENGTH, initial="v1")
     file = forms.FileField(label="File of rows", widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson"}))
+
+
+class SavedViewForm(AccessibleForm):
+    name = forms.CharField(max_length=VIEW_NAME_LENGTH)
+    query = forms.CharField(max_length=VIEW_QUERY_LENGTH, required=False)

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH
+from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH, VIEW_NAME_LENGTH, VIEW_QUERY_LENGTH
 from runs.querysets import TunixRunQuerySet
 
 
@@ -229,3 +229,17 @@ class MetricBlock(models.Model):
 
     def __str__(self) -> str:
         return f"{self.series_id}/{self.number}"
+
+
+class SavedView(models.Model):
+    """The filters, order and columns of the list under a name, for everybody here."""
+
+    name = models.CharField(max_length=VIEW_NAME_LENGTH, unique=True)
+    query = models.CharField(max_length=VIEW_QUERY_LENGTH, help_text="As in the address, without the page.")
+
+    class Meta:
+        db_table = "tunix_saved_views"
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name

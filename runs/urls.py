@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import bulk, compare, datasets, export, history, log, overview, run, trash
+from runs.views import bulk, compare, datasets, export, history, log, overview, run, saved, trash
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -11,6 +11,8 @@ urlpatterns = [
     path("runs/", history.history, name="history"),
     path("runs/bulk/", bulk.bulk, name="bulk"),
     path("runs/export.<str:kind>", export.export, name="export"),
+    path("views/", saved.save, name="view-save"),
+    path("views/<int:view_id>/forget/", saved.forget, name="view-forget"),
     path("compare/", compare.compare, name="compare"),
     path("runs/<str:run_id>/", run.run_page, name="run"),
     path("runs/<str:run_id>/log/", log.run_log, name="run-log"),

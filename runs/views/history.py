@@ -1,13 +1,16 @@
 """The history: every run, filtered, sorted, a page at a time."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from runs.filters import COLUMNS_SHOWN, TOO_SLOW, RunTableFilter
-from runs.models import MetricSeries, TunixRun
+from runs.models import MetricSeries, SavedView, TunixRun
 from runs.time_limit import TooSlow
+from runs.views.saved import query_of
 from runs.views.shared import part, run_or_404
 
 ROWS_PER_PAGE = 20
@@ -18,41 +21,52 @@ Status = TunixRun.Status
 @require_GET
 @vary_on_headers("HX-Request")
 def history(request: HttpRequest) -> HttpResponse:
-    alive = TunixRun.objects.alive()
-    filters = RunTableFilter(request.GET, alive, request=request)
+    filters = RunTableFilter(request.GET, TunixRun.objects.alive(), request=request)
     page = _page_number(request)
-    valid = filters.is_valid() and page is not None
     offset = ((page or 1) - 1) * ROWS_PER_PAGE
-    found: list[TunixRun] = []
-    too_slow = False
-    try:
-        with filters.limit():
-            found = list(filters.sorted().slice_from(offset, ROWS_PER_PAGE + 1).for_table()) if valid else []
-    except TooSlow:
-        too_slow, valid = True, False
+    found, problem = _found(filters, offset) if page and filters.is_valid() else ([], "")
     runs = found[:ROWS_PER_PAGE]
     _show_metrics(runs, filters.columns)
     context = {
         "runs": runs,
-        "known_metrics": alive.known_metrics(),
-        "most_columns": COLUMNS_SHOWN,
-        "kept": [
-            (name, value) for name, values in request.GET.lists() if name not in ("column", "page") for value in values
-        ],
         "page": page,
         "first": offset + 1,
-        "last": offset + min(len(found), ROWS_PER_PAGE),
+        "last": offset + len(runs),
         "older": len(found) > ROWS_PER_PAGE,
         "filters": filters,
-        "too_slow": TOO_SLOW if too_slow else "",
+        "too_slow": problem,
+        **_choices(request, nothing_found=not found),
+    }
+    status = 200 if page and filters.is_valid() and not problem else 422
+    return render(request, part(request, "runs/history.html", "results"), context, status=status)
+
+
+def _found(filters: RunTableFilter, offset: int) -> tuple[list[TunixRun], str]:
+    """A page of runs and one more, which says whether there is another page; or none, and why."""
+    try:
+        with filters.limit():
+            return list(filters.sorted().slice_from(offset, ROWS_PER_PAGE + 1).for_table()), ""
+    except TooSlow:
+        return [], TOO_SLOW
+
+
+def _choices(request: HttpRequest, *, nothing_found: bool) -> dict[str, Any]:
+    """What the filters, columns and views can be."""
+    alive = TunixRun.objects.alive()
+    kept = [(n, value) for n, values in request.GET.lists() if n not in ("column", "page") for value in values]
+    return {
         "statuses": Status,
         "causes": TunixRun.Cause.choices,
         "modes": TunixRun.Mode.values,
-        "nothing_at_all": not found and not alive.exists(),
         "known_datasets": alive.known("dataset_key"),
         "known_models": alive.known("model_id"),
+        "known_metrics": alive.known_metrics(),
+        "most_columns": COLUMNS_SHOWN,
+        "kept": kept,
+        "views": SavedView.objects.all(),
+        "query": query_of(request.GET),
+        "nothing_at_all": nothing_found and not alive.exists(),
     }
-    return render(request, part(request, "runs/history.html", "results"), context, status=200 if valid else 422)
 
 
 @require_GET

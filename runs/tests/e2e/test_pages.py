@@ -8,7 +8,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from runs import metrics, services
-from runs.models import TunixRun
+from runs.models import SavedView, TunixRun
 from runs.tests.helpers import create_checkpoint, create_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,6 +192,7 @@ def every_page(dataset):
         status="failed", mode="local", cause="nan_loss", evidence="step 7: loss nan", message="exit code 1", step=7
     )
     create_run(mode="local", deleted_at=timezone.now())
+    SavedView.objects.create(name="What failed", query="status=failed")
     runs = ["", "?status=failed", "?status=timeout", "?status=nonsense", f"{failed.run_id}/delete/"]
     runs += [f"{run.run_id}/" for run in (ok, failed, trained, died)]
     others = ["/", f"/?reproduce={trained.run_id}", "/trash/", "/datasets/", "/datasets/arithmetic-v1/"]
