@@ -30,7 +30,7 @@ def schema():
 
 def test_back_to_nothing_and_forward_again():
     before = schema()
-    assert set(before) == {"tunix_runs", "tunix_run_tags", "tunix_metrics", "tunix_metric_blocks"}
+    assert set(before) == {"tunix_runs", "tunix_run_tags", "tunix_metrics", "tunix_metric_blocks", "tunix_saved_views"}
     try:
         call_command("migrate", "runs", "zero", verbosity=0)
         assert tables() == set()

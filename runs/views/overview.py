@@ -14,7 +14,9 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
 from runs import datasets, provenance, services
+from runs.execution import wake
 from runs.forms import LaunchForm
+from runs.lifecycle import QUEUE_ORDER
 from runs.models import TunixRun
 from runs.views.shared import owner_of, run_or_404
 
@@ -48,6 +50,10 @@ def _overview(**context: Any) -> dict[str, Any]:
         "running": alive.filter(status=Status.RUNNING).newest_first().for_table()[:ROWS_PER_LIST],
         "running_count": alive.filter(status=Status.RUNNING).count(),
         "waiting_count": alive.filter(status=Status.PENDING).count(),
+        "waiting": alive.filter(status=Status.PENDING).order_by(*QUEUE_ORDER).for_table()[:ROWS_PER_LIST],
+        "slots": settings.SLOTS,
+        "slots_taken": TunixRun.objects.filter(slot__isnull=False).count(),
+        "dispatcher": wake.is_heard(),
         "trouble": trouble.newest_first().for_table()[:ROWS_PER_LIST],
         "lost": alive.filter(status=Status.LOST).newest_first().for_table()[:ROWS_PER_LIST],
         "look_count": trouble.count() + alive.filter(status=Status.LOST).count(),

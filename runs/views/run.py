@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
-from runs import charts, checkpoints, metrics, progress, provenance, services, trash
+from runs import charts, checkpoints, metrics, progress, provenance, services, timeline, trash
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
 from runs.views.log import log_of
@@ -54,6 +54,7 @@ def _page(request: HttpRequest, run: TunixRun, form: AnnotateForm) -> dict[str, 
         "log": log,
         "checkpoints": checkpoints.of(run)[::-1],
         "comparison": _comparison(run),
+        "events": timeline.of(run),
         **_head(run),
         **log_of(run, request),
     }

@@ -103,7 +103,7 @@ def test_a_model_that_cannot_be_had_is_one_sentence(python, tmp_path, make_model
     (tmp_path / "bare" / "config.json").write_text('{"model_type": "bert"}')
     assert refused(bare).startswith(f"The model {bare} is of type bert; this trainer knows qwen3, ")
     (tmp_path / "bare" / "config.json").write_text('{"model_type": "qwen3"}')
-    assert "it lacks or has a wrong 'vocab_size'" in refused(bare)
+    assert "it lacks or has a wrong 'rope_theta'" in refused(bare)
     (tmp_path / "bare" / "config.json").write_text("{")
     assert "is not JSON" in refused(bare)
 
