@@ -86,13 +86,13 @@ def groups(run: TunixRun, *, log: bool = False) -> list[Group]:
     plots = [plot for name, points in found.items() if (plot := _plot(name, points, log))]
     plots.sort(key=_order)
     by_prefix = groupby(plots, key=lambda plot: _prefix(plot.name))
-    return [Group(prefix, list(each), _of_the_machine(prefix)) for prefix, each in by_prefix]
+    return [Group(prefix, list(each), metrics.is_of_the_machine(prefix)) for prefix, each in by_prefix]
 
 
 def _order(plot: Plot) -> tuple[bool, bool, str, bool, str]:
     """The model before the machine, training before evaluation, and each prefix's loss first."""
     prefix = _prefix(plot.name)
-    return _of_the_machine(plot.name), prefix != "train/", prefix, not plot.name.endswith("/loss"), plot.name
+    return metrics.is_of_the_machine(plot.name), prefix != "train/", prefix, not plot.name.endswith("/loss"), plot.name
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Overlay:
 def overlays(runs: Sequence[TunixRun], *, log: bool = False) -> list[Overlay]:
     """A plot for each metric of the model that at least one of them has; losses first."""
     each_runs = [metrics.read(run, max_points=MAX_POINTS) for run in runs]
-    names = {name for found in each_runs for name in found if not _of_the_machine(name)}
+    names = {name for found in each_runs for name in found if not metrics.is_of_the_machine(name)}
     found = [_overlay(name, [series.get(name) for series in each_runs], log) for name in names]
     return sorted(filter(None, found), key=lambda each: (not each.name.endswith("/loss"), each.name))
 
@@ -138,17 +138,13 @@ def _prefix(name: str) -> str:
     return name.rpartition("/")[0] + "/" if "/" in name else ""
 
 
-def _of_the_machine(name: str) -> bool:
-    return name.startswith(metrics.OF_THE_MACHINE)
-
-
 def _plot(name: str, points: metrics.Points, log: bool) -> Plot | None:
     frame = _frame([points], log)
     if frame is None:
         return None
     finite = [value for value in points.values if math.isfinite(value)]
     travelled = sum(abs(b - a) for a, b in pairwise(finite))
-    smooth = travelled > NOISE * (max(finite) - min(finite)) and not _of_the_machine(name)
+    smooth = travelled > NOISE * (max(finite) - min(finite)) and not metrics.is_of_the_machine(name)
     raw = frame.path(points)
     line = frame.path(points, _averaged(points.values)) if smooth else raw
     return Plot(name, frame, _finite(points.values[-1]), raw if smooth else "", line)

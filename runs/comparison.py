@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runs.metrics import OF_THE_MACHINE
+from runs.metrics import is_of_the_machine
 from runs.models import TunixRun
 
 MAX_RUNS = 100
@@ -65,7 +65,7 @@ def _results(runs: Sequence[TunixRun]) -> list[Row]:
 def _metrics(runs: Sequence[TunixRun]) -> list[Row]:
     """The model's: what the machines did differs in any case."""
     last = [
-        {series.name: series.last_value for series in run.metrics.all() if not series.name.startswith(OF_THE_MACHINE)}
+        {series.name: series.last_value for series in run.metrics.all() if not is_of_the_machine(series.name)}
         for run in runs
     ]
     names = sorted({name for each in last for name in each})

@@ -76,12 +76,15 @@ def after(run: TunixRun, stream: str, offset: int, number: int) -> Page:
 
 
 def _page(run: TunixRun, stream: str, start: int, number: int, data: bytes) -> Page:
+    size = logs.size(run, stream)
+    last = start + len(data) >= size
     whole = data.rfind(b"\n") + 1
+    if not whole and not last:  # a line that is longer than a page: a piece of it, and on from there
+        piece = _line(number, start, data)
+        return Page(stream, [piece], start, start + len(data), number, size, ended=False)
     lines = list(_lines(data[:whole], start, number))
     following, next_number = start + whole, number + len(lines)
-    size = logs.size(run, stream)
     rest = data[whole:]
-    last = start + len(data) >= size
     if rest and run.is_terminal and last:  # no line feed will come
         lines.append(_line(next_number, following, rest))
         return Page(stream, lines, start, size, next_number + 1, size, ended=True)

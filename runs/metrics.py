@@ -33,6 +33,11 @@ NAME = re.compile(rf"[^\s{_NEVER}](?:[^{_NEVER}]{{0,{METRIC_NAME_LENGTH - 2}}}[^
 # Series that say how a machine did, not how a model did: they differ between two runs that are the same.
 OF_THE_MACHINE = ("system/", "perf/")
 
+
+def is_of_the_machine(name: str) -> bool:
+    return name.startswith(OF_THE_MACHINE)
+
+
 # Step, value (NaN and infinities are values), and seconds since 1970.
 Point = tuple[int, float, float]
 Batch = Mapping[str, Sequence[Point]]
@@ -237,7 +242,7 @@ def at_steps(run: TunixRun, steps: Iterable[int]) -> dict[int, dict[str, float]]
     found: dict[int, dict[str, float]] = {step: {} for step in steps}
     blocks = MetricBlock.objects.filter(series__run=run, number__in={step // BLOCK_STEPS for step in found})
     for name, number, stored in blocks.values_list("series__name", "number", "points").order_by("series__name"):
-        if name.startswith(OF_THE_MACHINE):
+        if is_of_the_machine(name):
             continue
         points = Points()
         points.extend(stored)

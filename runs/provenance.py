@@ -212,7 +212,7 @@ def same_metrics(run: TunixRun, source: TunixRun) -> Comparison:
 
 
 def _names(run: TunixRun) -> list[str]:
-    return [each.name for each in metrics.series(run) if not each.name.startswith(metrics.OF_THE_MACHINE)]
+    return [each.name for each in metrics.series(run) if not metrics.is_of_the_machine(each.name)]
 
 
 def _parted(name: str, then: metrics.Points | None, now: metrics.Points | None) -> Difference | None:

@@ -21,7 +21,7 @@ from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedEOF, 
 
 from runs.limits import METRIC_NAME_LENGTH, TRAINING
 from runs.models import MetricSeries, RunTag, TunixRun
-from runs.querysets import TunixRunQuerySet
+from runs.querysets import TunixRunQuerySet, id_begins_with
 
 LARK = Lark(
     r"""
@@ -237,8 +237,6 @@ def _moment(value: str, position: int) -> datetime:
 
 
 def _id(operator: str, values: list[str], position: int) -> Q:
-    from runs.querysets import id_begins_with
-
     return reduce(or_, (id_begins_with(value) for value in values))
 
 

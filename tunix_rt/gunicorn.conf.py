@@ -25,14 +25,34 @@ loglevel = "warning"
 _counts = Path(os.environ.get("TUNIX_RT_HOME", "var")).resolve() / "prometheus"
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     for _old in _counts.glob("[0-9]*"):
-        if not Path("/proc", _old.name).exists():
+        # In a container the one before had this very process ID.
+        if _old.name == str(os.getpid()) or not Path("/proc", _old.name).exists():
             shutil.rmtree(_old, ignore_errors=True)
     _mine = _counts / str(os.getpid())
-    with contextlib.suppress(
-        OSError
-    ):  # a data directory that cannot be written to is refused by the settings, in words
+    # A data directory that cannot be written to is refused by the settings, in words.
+    with contextlib.suppress(OSError):
         _mine.mkdir(parents=True, exist_ok=True)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_mine)
+
+
+# Room for the counts of 1,500 kinds of requests.
+COUNTS_BYTES = 4 * 1024 * 1024
+
+
+def post_fork(_server: object, _worker: object) -> None:
+    """Give a worker's counts their room on disk. The library writes them through a map of a sparse file: where the disk
+    is full by then, the kernel ends whoever does. A disk that is full now: this worker counts for itself.
+    """
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not directory:
+        return
+    path = Path(directory, f"histogram_{os.getpid()}.db")
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, COUNTS_BYTES)
+    except OSError:
+        path.unlink(missing_ok=True)
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 def child_exit(_server: object, worker: object) -> None:

@@ -93,7 +93,10 @@ class Report:
             self._collect(*self._began)
             self._began = None
         self._read_facts()
-        step = max((point[0] for name, points in batch.items() if _of_model(name) for point in points), default=None)
+        step = max(
+            (point[0] for name, points in batch.items() if not metrics.is_of_the_machine(name) for point in points),
+            default=None,
+        )
         if step is not None:
             self.run.step = max(step, self.run.step or 0)
             self._new["step"] = self.run.step
@@ -174,10 +177,6 @@ def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
 
 def excerpts(streams: dict[str, Stream]) -> dict[str, str]:
     return {name: clip(*stream.head_and_tail()) for name, stream in streams.items()}
-
-
-def _of_model(name: str) -> bool:
-    return not name.startswith(metrics.OF_THE_MACHINE)
 
 
 def _loads_facts(path: Path) -> Any:

@@ -9,7 +9,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
-from runs import datasets
+from runs import datasets, metrics
+from runs.management.commands import train
 from runs.models import RunTag, TunixRun
 from runs.tests.helpers import arithmetic_rows, create_dataset, create_dataset_by_hand, create_run
 
@@ -193,3 +194,13 @@ def test_the_example_is_what_its_program_makes(tmp_path, settings):
     copy.write_bytes(program.read_bytes())
     subprocess.run([sys.executable, copy], check=True)
     assert (tmp_path / data.name).read_bytes() == data.read_bytes()
+
+
+@pytest.mark.django_db
+def test_train_tells_of_a_metric_that_ended_as_no_number():
+    run = create_run(mode="local", status="failed", message="Local execution failed with exit code 1")
+    metrics.append(run.run_id, {"train/loss": [(1, float("nan"), 1.7e9)]})
+    out = StringIO()
+    with pytest.raises(CommandError, match="exit code 1"):
+        train.Command(stdout=out).conclude(run)
+    assert out.getvalue() == "train/loss: 1 points, the last no number\n"

@@ -199,3 +199,16 @@ def test_rubbish_in_the_address_shows_the_log(client, run, query):
 def test_the_stream_that_was_written_to_is_shown(client, run):
     write(run, b"only here\n", "stderr")
     assert "only here" in client.get(f"/runs/{run.run_id}/").content.decode()
+
+
+def test_a_line_longer_than_a_page_is_walked_through(run):
+    write(run, b"before\n" + b"x" * 200_000 + b"\nafter\n")
+    offset, seen = 0, []
+    for _ in range(10):
+        page = loglines.at(run, "stdout", offset)
+        seen += [line.text[:6] for line in page.lines]
+        if page.at_end:
+            break
+        assert page.next_offset > offset, "each page goes on"
+        offset = page.next_offset
+    assert seen[0] == "before" and seen[-1] == "after"

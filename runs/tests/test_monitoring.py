@@ -106,3 +106,12 @@ def test_lines_are_json_when_asked_for(home):
         ("INFO", "started", str(uuid.UUID(int=7))),
     ]
     assert all(each["logger"] == "runs.x" and each["time"] for each in lines)
+
+
+def test_a_disk_that_is_full_ends_no_worker(home):
+    """Counts are written through a map of a file: without room of its own, the kernel ends the worker (SIGBUS)."""
+    with new_database(home) as database, running_server(home, database.url, WEB_CONCURRENCY="1") as server:
+        server.get("/healthz")
+        (counts,) = (home / "prometheus").glob("*/histogram_*.db")
+        allocated = counts.stat()
+    assert allocated.st_blocks * 512 >= allocated.st_size >= 4 * 1024 * 1024, "nothing of it is still to be allocated"
