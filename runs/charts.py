@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+from urllib.parse import urlencode
 
 from runs import metrics
 from runs.models import TunixRun
@@ -14,6 +15,39 @@ MAX_POINTS = 240
 # A line that goes up and down by so many times its height is noise: an average is drawn, with the points pale behind.
 NOISE = 4
 WEIGHT_OF_THE_PAST = 0.85
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How plots are drawn: `log` heights, and of the steps from `first` to `last` where these are given."""
+
+    log: bool = False
+    first: int | None = None
+    last: int | None = None
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        return self.first or 0, metrics.MAX_STEP if self.last is None else self.last
+
+    @property
+    def is_part(self) -> bool:
+        return self.first is not None or self.last is not None
+
+    @property
+    def other(self) -> "Scale":
+        """The same steps, linear where this is logarithmic."""
+        return replace(self, log=not self.log)
+
+    @property
+    def whole(self) -> "Scale":
+        return Scale(self.log)
+
+    @property
+    def query(self) -> str:
+        """As an address says it, with its question mark; nothing for what is drawn without being asked."""
+        given = {"scale": "log" if self.log else None, "first_step": self.first, "last_step": self.last}
+        said = urlencode({name: value for name, value in given.items() if value is not None})
+        return f"?{said}" if said else ""
 
 
 @dataclass(frozen=True)
@@ -51,13 +85,14 @@ class Frame:
         return round((place(self.high) - place(value)) / height * HEIGHT, 1)
 
 
-def _frame(series: Sequence[metrics.Points], log: bool) -> Frame | None:
+def _frame(series: Sequence[metrics.Points], scale: Scale) -> Frame | None:
     """What spans all of these; None where no value has a place."""
-    shown = [v for points in series for v in points.values if math.isfinite(v) and (v > 0 or not log)]
+    shown = [v for points in series for v in points.values if math.isfinite(v) and (v > 0 or not scale.log)]
     if not shown:
         return None
-    first, last = min(points.steps[0] for points in series), max(points.steps[-1] for points in series)
-    return Frame(first, last, min(shown), max(shown), log)
+    drawn = [points for points in series if len(points)]
+    first, last = min(points.steps[0] for points in drawn), max(points.steps[-1] for points in drawn)
+    return Frame(first, last, min(shown), max(shown), scale.log)
 
 
 @dataclass(frozen=True)
@@ -80,10 +115,10 @@ class Group:
     of_the_machine: bool
 
 
-def groups(run: TunixRun, *, log: bool = False) -> list[Group]:
+def groups(run: TunixRun, scale: Scale = Scale()) -> list[Group]:
     """The model's first. A series without one value that has a place has no plot."""
-    found = metrics.read(run, max_points=MAX_POINTS)
-    plots = [plot for name, points in found.items() if (plot := _plot(name, points, log))]
+    found = metrics.read(run, max_points=MAX_POINTS, steps=scale.steps)
+    plots = [plot for name, points in found.items() if (plot := _plot(name, points, scale))]
     plots.sort(key=_order)
     by_prefix = groupby(plots, key=lambda plot: _prefix(plot.name))
     return [Group(prefix, list(each), metrics.is_of_the_machine(prefix)) for prefix, each in by_prefix]
@@ -97,11 +132,12 @@ def _order(plot: Plot) -> tuple[bool, bool, str, bool, str]:
 
 @dataclass(frozen=True)
 class Line:
-    """One run's line in a plot of several; `number` is the run's place."""
+    """One run's line in a plot of several; `number` is the run's place. Paths as in Plot."""
 
     number: int
     last: float | None
-    path: str
+    raw: str
+    line: str
 
 
 @dataclass(frozen=True)
@@ -113,20 +149,20 @@ class Overlay:
     lines: list[Line]
 
 
-def overlays(runs: Sequence[TunixRun], *, log: bool = False) -> list[Overlay]:
+def overlays(runs: Sequence[TunixRun], scale: Scale = Scale()) -> list[Overlay]:
     """A plot for each metric of the model that at least one of them has; losses first."""
-    each_runs = [metrics.read(run, max_points=MAX_POINTS) for run in runs]
+    each_runs = [metrics.read(run, max_points=MAX_POINTS, steps=scale.steps) for run in runs]
     names = {name for found in each_runs for name in found if not metrics.is_of_the_machine(name)}
-    found = [_overlay(name, [series.get(name) for series in each_runs], log) for name in names]
+    found = [_overlay(name, [series.get(name) for series in each_runs], scale) for name in names]
     return sorted(filter(None, found), key=lambda each: (not each.name.endswith("/loss"), each.name))
 
 
-def _overlay(name: str, series: Sequence[metrics.Points | None], log: bool) -> Overlay | None:
+def _overlay(name: str, series: Sequence[metrics.Points | None], scale: Scale) -> Overlay | None:
     there = [(number, points) for number, points in enumerate(series) if points]
-    frame = _frame([points for _, points in there], log)
+    frame = _frame([points for _, points in there], scale)
     if frame is None:
         return None
-    lines = [Line(number, _finite(points.values[-1]), frame.path(points)) for number, points in there]
+    lines = [Line(number, _finite(points.values[-1]), *_paths(name, points, frame)) for number, points in there]
     return Overlay(name, frame, lines)
 
 
@@ -138,16 +174,21 @@ def _prefix(name: str) -> str:
     return name.rpartition("/")[0] + "/" if "/" in name else ""
 
 
-def _plot(name: str, points: metrics.Points, log: bool) -> Plot | None:
-    frame = _frame([points], log)
+def _plot(name: str, points: metrics.Points, scale: Scale) -> Plot | None:
+    frame = _frame([points], scale)
     if frame is None:
         return None
+    return Plot(name, frame, _finite(points.values[-1]), *_paths(name, points, frame))
+
+
+def _paths(name: str, points: metrics.Points, frame: Frame) -> tuple[str, str]:
+    """The points themselves where they are drawn beneath an average, and the line."""
     finite = [value for value in points.values if math.isfinite(value)]
     travelled = sum(abs(b - a) for a, b in pairwise(finite))
-    smooth = travelled > NOISE * (max(finite) - min(finite)) and not metrics.is_of_the_machine(name)
-    raw = frame.path(points)
-    line = frame.path(points, _averaged(points.values)) if smooth else raw
-    return Plot(name, frame, _finite(points.values[-1]), raw if smooth else "", line)
+    itself = frame.path(points)
+    if metrics.is_of_the_machine(name) or not finite or travelled <= NOISE * (max(finite) - min(finite)):
+        return "", itself
+    return itself, frame.path(points, _averaged(points.values))
 
 
 def _path(places: Iterable[tuple[int, float | None]]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import F
 from django.utils.dateparse import parse_date, parse_datetime
 
 from runs import search, validation
@@ -146,8 +145,8 @@ FILTER_NAMES = tuple(RunFilter.base_filters)
 SORTS: dict[str, tuple[Any, ...]] = {
     "-started": NEWEST_FIRST,
     "started": ("started_at", "run_id"),
-    "-duration": (F("duration_seconds").desc(nulls_last=True), "-run_id"),
-    "duration": (F("duration_seconds").asc(nulls_last=True), "run_id"),
+    "-duration": ("-duration_seconds", "-run_id"),
+    "duration": ("duration_seconds", "run_id"),
 }
 
 
@@ -194,13 +193,14 @@ class RunTableFilter(RunFilter):
     def sorted(self) -> Any:
         if found := BY_METRIC.fullmatch(self.chosen_sort):
             return self.qs.by_metric(found[2], descending=bool(found[1]))
-        return self.qs.order_by(*SORTS[self.chosen_sort])
+        runs = self.qs.filter(duration_seconds__isnull=False) if self.only_with == "a duration" else self.qs
+        return runs.order_by(*SORTS[self.chosen_sort])
 
     @property
-    def sorted_by_metric(self) -> str:
-        """Its name: runs that have not logged it are not in the list."""
+    def only_with(self) -> str:
+        """What the list is sorted by and runs may lack: those that do are not in it, so that an index gives it."""
         found = BY_METRIC.fullmatch(self.chosen_sort)
-        return found[2] if found else ""
+        return found[2] if found else "a duration" if self.chosen_sort.endswith("duration") else ""
 
     @property
     def columns(self) -> list[str]:

@@ -57,6 +57,9 @@ def _training_field(name: str) -> forms.Field:
 
     kind = forms.IntegerField if limit.whole else forms.FloatField
     widget = forms.TextInput(attrs={"inputmode": "numeric" if limit.whole else "decimal", "autocomplete": "off"})
+    # What the page's script checks before anything is sent; the server checks it in any case.
+    widget.attrs |= {"data-minimum": limit.minimum, "data-maximum": limit.maximum, "data-says": limit.sentence}
+    widget.attrs |= {"data-above": limit.above, "data-whole": limit.whole}
     field = kind(
         label=LABELS[name],
         initial=as_typed(limit.default),
@@ -166,9 +169,18 @@ class AnnotateForm(AccessibleForm):
 
 
 class UploadForm(AccessibleForm):
+    """Its inputs name the form that they belong to, so that they can be shown in the midst of another one."""
+
+    ID = "upload-form"
+
     dataset_name = forms.CharField(label="Name", max_length=KEY_LENGTH)
     dataset_version = forms.CharField(label="Version", max_length=KEY_LENGTH, initial="v1")
     file = forms.FileField(label="File of rows", widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson"}))
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        for field in self.fields.values():
+            field.widget.attrs["form"] = self.ID
 
 
 class SavedViewForm(AccessibleForm):

@@ -10,12 +10,13 @@ import re
 import sys
 import uuid
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Min, Sum
+from django.db.models import Max, Min, QuerySet, Sum
 
 from runs.limits import METRIC_NAME_LENGTH
 from runs.models import MetricBlock, MetricSeries, TunixRun
@@ -68,6 +69,11 @@ class Points:
 
     def take(self, indexes: Sequence[int]) -> "Points":
         return Points(*(array(each.typecode, map(each.__getitem__, indexes)) for each in self.columns))
+
+    def between(self, first: int, last: int) -> "Points":
+        """Those of the steps from `first` to `last`, both included."""
+        part = slice(bisect_left(self.steps, first), bisect_right(self.steps, last))
+        return Points(*(each[part] for each in self.columns))
 
     @property
     def columns(self) -> tuple[Any, Any, Any]:
@@ -189,24 +195,39 @@ def series(run: TunixRun) -> list[MetricSeries]:
     return list(run.metrics.all())
 
 
-def read(run: TunixRun, names: Sequence[str] | None = None, max_points: int | None = None) -> dict[str, Points]:
-    """Each series of `run`, or those that `names` names and that are there; whole, or down to `max_points` each."""
+def read(
+    run: TunixRun,
+    names: Sequence[str] | None = None,
+    max_points: int | None = None,
+    steps: tuple[int, int] = (0, MAX_STEP),
+) -> dict[str, Points]:
+    """Each series of `run`, or those that `names` names and that are there; whole, or down to `max_points` each.
+
+    `steps` are the first and the last that are wanted; a series without a point between them is there, empty.
+    """
     wanted = list(run.metrics.all() if names is None else run.metrics.filter(name__in=names))
-    outlined = {each.pk for each in wanted if max_points is not None and _has_outline_for(each, max_points)}
+    outlined = {each.pk for each in wanted if max_points is not None and _has_outline_for(each, max_points, steps)}
     found = {each.pk: Points() for each in wanted}
     for column, chosen in (("outline", outlined), ("points", found.keys() - outlined)):
         if chosen:
-            blocks = MetricBlock.objects.filter(series__in=chosen).order_by("series", "number")
+            blocks = _of_steps(MetricBlock.objects.filter(series__in=chosen), steps).order_by("series", "number")
             for series_id, stored in blocks.values_list("series_id", column).iterator():
                 found[series_id].extend(stored)
-    whole = {each.name: found[each.pk] for each in wanted}
+    whole = {each.name: found[each.pk].between(*steps) for each in wanted}
     return whole if max_points is None else {name: thinned(points, max_points) for name, points in whole.items()}
 
 
-def _has_outline_for(series: MetricSeries, max_points: int) -> bool:
+def _of_steps(blocks: QuerySet[MetricBlock], steps: tuple[int, int]) -> QuerySet[MetricBlock]:
+    first, last = steps
+    return blocks.filter(number__gte=first // BLOCK_STEPS, number__lte=last // BLOCK_STEPS)
+
+
+def _has_outline_for(series: MetricSeries, max_points: int, steps: tuple[int, int]) -> bool:
     """Where there are as many blocks as stretches are wanted, their outlines have every peak that can be seen."""
-    at_most = series.last_step // BLOCK_STEPS + 1
-    return series.count > max_points and 2 * at_most >= max_points and 2 * series.blocks.count() >= max_points
+    at_most = (min(series.last_step, steps[1]) - steps[0]) // BLOCK_STEPS + 1
+    if series.count <= max_points or 2 * at_most < max_points:
+        return False
+    return 2 * _of_steps(series.blocks.all(), steps).count() >= max_points
 
 
 def thinned(points: Points, max_points: int) -> Points:

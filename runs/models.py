@@ -133,6 +133,12 @@ class TunixRun(models.Model):
                 fields=["lease_expires_at"], name="ix_tunix_runs_lease", condition=Q(lease_expires_at__isnull=False)
             ),
             newest_first("ix_tunix_runs_cause", "cause"),
+            # Where a NULL stands in an order differs between databases, and pages ask for runs that have a duration.
+            models.Index(
+                fields=["duration_seconds", "run_id"],
+                name="ix_tunix_runs_duration",
+                condition=Q(deleted_at=None, duration_seconds__isnull=False),
+            ),
             models.Index(fields=["deleted_at"], name="ix_tunix_runs_trash", condition=Q(deleted_at__isnull=False)),
         ]
         constraints: ClassVar = [

@@ -90,6 +90,18 @@ class TunixRunQuerySet(models.QuerySet):
         """
         return _different_values(self.model._meta.db_table, column, count, "deleted_at IS NULL")
 
+    def counts_by_status(self, statuses: Iterable[str], at_most: int) -> dict[str, int]:
+        """How many runs that are not in the trash have each status, counted up to `at_most`.
+
+        One query of short stretches of an index, whatever the number of runs: GROUP BY would read them all.
+        """
+        statuses = list(statuses)
+        rows = f"SELECT 1 FROM {self.model._meta.db_table} WHERE status = %s AND deleted_at IS NULL LIMIT {at_most:d}"
+        counts = ", ".join([f"(SELECT count(*) FROM ({rows}) AS counted)"] * len(statuses))
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {counts}", statuses)
+            return dict(zip(statuses, cursor.fetchone(), strict=True))
+
     def known_tags(self, count: int = 50) -> list[str]:
         return _different_values(self._tags().model._meta.db_table, "name", count, "TRUE")
 

@@ -15,7 +15,7 @@ from runs.api.exceptions import Errors, Unprocessable
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_OFFSET = 2**31 - 1
-WHOLE_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
+WHOLE_NUMBER = re.compile(r"[0-9]{1,16}", re.ASCII)
 PAGE_PARAMETERS = ("limit", "offset", "cursor")
 
 

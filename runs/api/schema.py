@@ -13,6 +13,7 @@ from runs.api.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET
 from runs.datasets import KEY
 from runs.filters import SEARCH_LENGTH, VALUES_PER_FILTER
 from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH, TAGS_PER_RUN
+from runs.metrics import MAX_STEP
 from runs.models import TunixRun
 
 MIN_POINTS, MAX_POINTS = 4, 100_000
@@ -107,6 +108,7 @@ LOG_PARAMETERS = [
     OpenApiParameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
     OpenApiParameter("limit", {"type": "integer", "minimum": 4, "maximum": 1024 * 1024, "default": 64 * 1024}),
 ]
+STEP = {"type": "integer", "minimum": 0, "maximum": MAX_STEP}
 METRIC_PARAMETERS = [
     OpenApiParameter(
         "name",
@@ -120,6 +122,8 @@ METRIC_PARAMETERS = [
         {"type": "integer", "minimum": MIN_POINTS, "maximum": MAX_POINTS},
         description="Down to so many points a series, its peaks among them; without, every point.",
     ),
+    OpenApiParameter("first_step", STEP, description="No point before this step."),
+    OpenApiParameter("last_step", STEP, description="No point after this step."),
 ]
 STEP_PARAMETER = OpenApiParameter("step", {"type": "integer", "minimum": 0}, OpenApiParameter.PATH)
 SERIES_SCHEMA = {

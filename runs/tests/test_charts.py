@@ -87,9 +87,9 @@ def test_a_plot_of_many_points_is_small(run):
 def test_a_log_scale_has_no_place_for_what_is_not_above_zero(run):
     log(run, "a", [100, 10, 0, 1])
     log(run, "b", [0, -1])
-    (plot,) = charts.groups(run, log=True)[0].plots
+    (plot,) = charts.groups(run, charts.Scale(log=True))[0].plots
     assert [round(y) for _, _, y in places(plot.line)] == [0, 0, 60, 120, 120] and plot.frame.middle == 10
-    (overlay,) = charts.overlays([run], log=True)
+    (overlay,) = charts.overlays([run], charts.Scale(log=True))
     assert overlay.frame == plot.frame
 
 
@@ -119,3 +119,28 @@ def test_progress_without_a_total_or_with_a_wrong_one():
 def test_one_that_has_ended_has_no_rate():
     run = create_run(mode="local", status="cancelled", step=10, total_steps=40)
     assert (progress.of(run).percent, progress.of(run).rate) == (25, None)
+
+
+def test_a_part_of_the_steps_fills_the_plot(run):
+    log(run, "train/loss", range(1, 5001))
+    scale = charts.Scale(first=2000, last=2100)
+    (plot,) = charts.groups(run, scale)[0].plots
+    assert plot.frame == charts.Frame(2000, 2100, 2000, 2100)
+    assert len(places(plot.line)) == 102, "every point of it is drawn"
+    (overlay,) = charts.overlays([run], scale)
+    assert overlay.frame == plot.frame
+    assert charts.groups(run, charts.Scale(first=6000)) == []
+    assert charts.overlays([run], charts.Scale(first=300, last=200)) == []
+
+
+def test_a_scale_says_itself_as_an_address_does():
+    scale = charts.Scale(log=True, first=0, last=7)
+    assert scale.query == "?scale=log&first_step=0&last_step=7"
+    assert (scale.whole.query, scale.other.query) == ("?scale=log", "?first_step=0&last_step=7")
+    assert charts.Scale().query == ""
+
+
+def test_noisy_lines_of_several_runs_are_averages_over_their_points(run):
+    log(run, "train/loss", [n % 2 for n in range(100)])
+    (overlay,) = charts.overlays([run])
+    assert overlay.lines[0].raw and overlay.lines[0].line != overlay.lines[0].raw

@@ -179,6 +179,22 @@ def test_max_points_has_bounds(api, most):
     assert_error(answer, 422, "max_points must be between 4 and 100,000")
 
 
+def test_a_stretch_of_the_steps(api):
+    run = training()
+    metrics.append(run.pk, {"a": losses(3_000), "b": losses(10)})
+    found = read(api, run, "?first_step=500&last_step=1100")
+    assert [row["step"] for row in found["a"]] == list(range(500, 1101)) and found["b"] == []
+    assert [row["step"] for row in read(api, run, "?last_step=2&name=b")["b"]] == [0, 1, 2]
+    assert len(read(api, run, "?first_step=500&max_points=100&name=a")["a"]) <= 100
+
+
+@pytest.mark.parametrize("name", ["first_step", "last_step"])
+@pytest.mark.parametrize("step", ["-1", "x", "", "1.5", str(2**53 + 1)])
+def test_a_step_has_bounds(api, name, step):
+    answer = api.get(f"/api/tunix/runs/{training().run_id}/metrics?{name}={step}")
+    assert_error(answer, 422, f"{name} must be between 0 and {2**53:,}")
+
+
 def test_post_takes_what_get_gives(api):
     one, two = training(), training()
     metrics.append(one.pk, {"train/loss": losses(600), "kl": [(3, math.nan, 1e9)]})

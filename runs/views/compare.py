@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 
 from runs import charts, comparison
 from runs.models import TunixRun
-from runs.views.shared import is_log, uuid_or_404
+from runs.views.shared import scale_of, uuid_or_404
 
 
 @require_GET
@@ -20,14 +20,15 @@ def compare(request: HttpRequest) -> HttpResponse:
         problem = f"At most {comparison.MAX_RUNS} runs are compared" if many else "Two runs make a comparison"
         context = {"problem": problem, "most": comparison.MAX_RUNS}
         return render(request, "runs/compare.html", context, status=422 if run_ids else 200)
+    scale = scale_of(request)
     columns = runs[: comparison.MAX_COLUMNS]
     sections = comparison.sections(columns)
     context = {
         "runs": runs,
         "missing": missing,
         "columns": columns,
-        "overlays": charts.overlays(runs, log=is_log(request)),
-        "log": is_log(request),
+        "overlays": charts.overlays(runs, scale),
+        "scale": scale,
         "sections": sections,
         "same_count": sum(row.same for section in sections for row in section.rows),
         "logs": _logs(runs) if len(runs) == 2 else [],

@@ -5,10 +5,12 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
+from django_htmx.http import HttpResponseClientRedirect
 
 from runs import datasets
-from runs.forms import UploadForm
+from runs.forms import LaunchForm, UploadForm
 from runs.models import TunixRun
 
 PANEL_ROWS = 10
@@ -20,22 +22,49 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return _dataset_page(request, UploadForm())
     form = UploadForm(request.POST, request.FILES)
-    if not form.is_valid():
-        return _dataset_page(request, form, status=422)
-    given = form.cleaned_data
     try:
-        dataset, new = datasets.add(given["dataset_name"], given["dataset_version"], given["file"].chunks(1024**2))
+        dataset, sentence = _added(form) if form.is_valid() else (None, "")
     except datasets.DatasetError as error:
-        return _dataset_page(request, form, refused=error, status=422)
-    messages.success(request, f"{dataset.key} {'is stored' if new else 'was here already, with the same content'}.")
-    return redirect("dataset", dataset.key)
+        return _refused(request, form, error)
+    if dataset is None:
+        return _refused(request, form)
+    if _is_in_place(request):
+        return _launch_field(request, UploadForm(), chosen=dataset.key, stored=sentence)
+    messages.success(request, sentence)
+    url = reverse("dataset", args=[dataset.key])
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)  # type: ignore[attr-defined]
 
 
-def _dataset_page(request: HttpRequest, form: UploadForm, status: int = 200, **context: Any) -> HttpResponse:
+def _added(form: UploadForm) -> tuple[datasets.Dataset, str]:
+    given = form.cleaned_data
+    dataset, new = datasets.add(given["dataset_name"], given["dataset_version"], given["file"].chunks(1024**2))
+    return dataset, f"{dataset.key} {'is stored' if new else 'was here already, with the same content'}."
+
+
+def _is_in_place(request: HttpRequest) -> bool:
+    """Whether the upload is from the launch form, which wants its field back."""
+    return bool(request.htmx and request.htmx.target == "dataset-field")  # type: ignore[attr-defined]
+
+
+def _refused(request: HttpRequest, form: UploadForm, error: datasets.DatasetError | None = None) -> HttpResponse:
+    if _is_in_place(request):
+        chosen = request.POST.get("dataset_key", "")
+        return _launch_field(request, form, status=422, chosen=chosen, refused=error)
+    return _dataset_page(request, form, status=422, refused=error)
+
+
+def _launch_field(
+    request: HttpRequest, upload: UploadForm, *, chosen: str, status: int = 200, **context: Any
+) -> HttpResponse:
+    form = LaunchForm(initial={"dataset_key": chosen})
+    return render(request, "runs/_dataset_field.html", {"form": form, "upload": upload, **context}, status=status)
+
+
+def _dataset_page(request: HttpRequest, upload: UploadForm, status: int = 200, **context: Any) -> HttpResponse:
     found = datasets.list_all()
     total = sum(each.manifest["bytes"] for each in found)
     return render(
-        request, "runs/datasets.html", {"datasets": found, "total": total, "form": form, **context}, status=status
+        request, "runs/datasets.html", {"datasets": found, "total": total, "upload": upload, **context}, status=status
     )
 
 

@@ -15,6 +15,9 @@ from runs.views.shared import part, run_or_404
 
 ROWS_PER_PAGE = 20
 MAX_PAGE = 50_000
+COUNTED = 99
+# What an address may say without narrowing the list by anything but a status.
+UNCOUNTED = {"status", "page", "sort", "column"}
 Status = TunixRun.Status
 
 
@@ -54,8 +57,11 @@ def _choices(request: HttpRequest, *, nothing_found: bool) -> dict[str, Any]:
     """What the filters, columns and views can be."""
     alive = TunixRun.objects.alive()
     kept = [(n, value) for n, values in request.GET.lists() if n not in ("column", "page") for value in values]
+    # Of a part of the runs nobody can say cheaply how many there are.
+    counts = {} if set(request.GET) - UNCOUNTED else alive.counts_by_status(Status.values, COUNTED + 1)
     return {
-        "statuses": Status,
+        "statuses": [(value, label, counts.get(value)) for value, label in Status.choices],
+        "counted": COUNTED,
         "causes": TunixRun.Cause.choices,
         "modes": TunixRun.Mode.values,
         "known_datasets": alive.known("dataset_key"),

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 
 from runs import loglines, logs
 from runs.models import TunixRun
-from runs.views.shared import run_or_404
+from runs.views.shared import number_in, run_or_404
 
 FIND_LENGTH = 200
 
@@ -32,7 +32,7 @@ def log_of(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
         context = {"stream": stream, "sizes": sizes, "find": find, "most": loglines.MAX_HITS}
         if find:
             return context | {"hits": loglines.search(run, stream, find)}
-        offset = _number(request, "offset")
+        offset = number_in(request, "offset")
         return context | {"page": loglines.tail(run, stream) if offset is None else loglines.at(run, stream, offset)}
     except OSError as error:
         return {"stream": logs.STREAMS[0], "sizes": [], "unreadable": error.strerror}
@@ -40,14 +40,9 @@ def log_of(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
 
 def _new_lines(run: TunixRun, request: HttpRequest) -> loglines.Page:
     stream = _stream(request) or logs.STREAMS[0]
-    return loglines.after(run, stream, _number(request, "after") or 0, _number(request, "line") or 1)
+    return loglines.after(run, stream, number_in(request, "after") or 0, number_in(request, "line") or 1)
 
 
 def _stream(request: HttpRequest) -> str | None:
     stream = request.GET.get("stream")
     return stream if stream in logs.STREAMS else None
-
-
-def _number(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None

@@ -15,7 +15,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from runs import datasets, provenance, services
 from runs.execution import wake
-from runs.forms import LaunchForm
+from runs.forms import LaunchForm, UploadForm
 from runs.lifecycle import QUEUE_ORDER
 from runs.models import TunixRun
 from runs.views.shared import owner_of, run_or_404
@@ -61,6 +61,7 @@ def _overview(**context: Any) -> dict[str, Any]:
         "disk_high": usage.total * 85 // 100,
         "datasets_bytes": sum(each.manifest["bytes"] for each in datasets.list_all()),
         "models": alive.known("model_id"),
+        "upload": UploadForm(),
         **context,
     }
 
@@ -77,8 +78,8 @@ def launch(request: HttpRequest) -> HttpResponse:
     form = LaunchForm(request.POST)
     in_place = request.htmx  # type: ignore[attr-defined]
     if not form.is_valid():
-        template, context = ("#launch", {"form": form}) if in_place else ("", _overview(form=form))
-        return render(request, f"runs/overview.html{template}", context, status=422)
+        context = {"form": form, "upload": UploadForm()} if in_place else _overview(form=form)
+        return render(request, f"runs/overview.html{'#launch' if in_place else ''}", context, status=422)
     dry_run = request.POST.get("action") != "train"
     try:
         run = services.launch(form.to_request(owner_of(request), dry_run=dry_run))
@@ -88,5 +89,5 @@ def launch(request: HttpRequest) -> HttpResponse:
     if in_place and not dry_run:
         return HttpResponseClientRedirect(run.get_absolute_url())
     if in_place:
-        return render(request, "runs/overview.html#launch", {"form": form, "launched": run})
+        return render(request, "runs/overview.html#launch", {"form": form, "upload": UploadForm(), "launched": run})
     return redirect(run) if run.recorded else render(request, "runs/unrecorded.html", {"run": run})

@@ -16,7 +16,7 @@ from runs import charts, checkpoints, metrics, progress, provenance, services, t
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
 from runs.views.log import log_of
-from runs.views.shared import dataset_of, is_log, owner_of, part, run_or_404, uuid_or_404
+from runs.views.shared import dataset_of, owner_of, part, run_or_404, scale_of, uuid_or_404
 
 
 @require_POST
@@ -47,11 +47,11 @@ def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 def _page(request: HttpRequest, run: TunixRun, form: AnnotateForm) -> dict[str, Any]:
-    log = is_log(request)
+    scale = scale_of(request)
     return {
         "form": form,
-        "groups": charts.groups(run, log=log) if run.mode == TunixRun.Mode.LOCAL else [],
-        "log": log,
+        "groups": charts.groups(run, scale) if run.mode == TunixRun.Mode.LOCAL else [],
+        "scale": scale,
         "checkpoints": checkpoints.of(run)[::-1],
         "comparison": _comparison(run),
         "events": timeline.of(run),
@@ -92,8 +92,8 @@ def _comparison(run: TunixRun) -> provenance.Comparison | None:
 def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
     """The charts, and the checkpoints beside them, for a page that follows a run."""
     run = run_or_404(run_id)
-    log = is_log(request)
-    found = {"groups": charts.groups(run, log=log), "log": log, "checkpoints": checkpoints.of(run)[::-1]}
+    scale = scale_of(request)
+    found = {"groups": charts.groups(run, scale), "scale": scale, "checkpoints": checkpoints.of(run)[::-1]}
     return render(request, "runs/_charts.html", {"run": run, "polled": True, **found})
 
 

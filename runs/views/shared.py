@@ -7,6 +7,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest
 
 from runs import datasets
+from runs.charts import Scale
 from runs.models import TunixRun
 
 
@@ -39,9 +40,16 @@ def dataset_of(run: TunixRun) -> dict[str, Any]:
         return {"dataset": None}
 
 
-def is_log(request: HttpRequest) -> bool:
-    """Whether charts are on a logarithmic scale: `?scale=log`."""
-    return request.GET.get("scale") == "log"
+def scale_of(request: HttpRequest) -> Scale:
+    """How a page's charts are drawn: `?scale=log`, `first_step`, `last_step`. What is no step is as if not there."""
+    log = request.GET.get("scale") == "log"
+    return Scale(log, number_in(request, "first_step"), number_in(request, "last_step"))
+
+
+def number_in(request: HttpRequest, name: str) -> int | None:
+    """The whole number that the address gives, not below 0; None where it gives none."""
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def owner_of(request: HttpRequest) -> Any:

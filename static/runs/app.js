@@ -103,9 +103,9 @@
     addEventListener(name, (event) => { if (event.detail.elt.matches?.("[data-row]")) closeRow(event.detail.elt); });
   }
 
-  // --- values under the pointer, at the same step in every plot of a run -------------------------------------------------
+  // --- values under the pointer, at the same step in every plot ---------------------------------------------------------
 
-  let points = null; // {address, series}: fetched when the pointer first comes to a plot
+  let points = null; // {section, runs: [series by name]}: fetched when the pointer first comes to a plot
   const four = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
   const nearest = (series, step) => {
     let low = 0;
@@ -115,39 +115,85 @@
     }
     return low > 0 && step - series[low - 1].step < series[low].step - step ? series[low - 1] : series[low];
   };
+  const drawn = (plot, name) => {
+    let mark = plot.querySelector("." + name);
+    if (!mark) {
+      mark = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      mark.setAttribute("class", name);
+      plot.querySelector(":scope > svg").append(mark);
+    }
+    return mark;
+  };
   const readAt = (step) => {
     for (const plot of all("[data-plot]")) {
       const { plot: name, first, last } = plot.dataset;
-      const place = plot.querySelector("figcaption b");
-      place.dataset.last ??= place.textContent;
-      const found = step === null ? null : points?.series[name];
-      const point = found?.length ? nearest(found, step) : null;
-      say(place, point ? `step ${point.step.toLocaleString("en")}: ${four(point.value)}` : place.dataset.last);
-      let line = plot.querySelector(".cross");
-      if (!point) { line?.remove(); continue; }
-      if (!line) {
-        line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-        line.setAttribute("class", "cross");
-        plot.querySelector("svg").append(line);
+      let at = null;
+      for (const place of all("[data-run]", plot)) {
+        place.dataset.last ??= place.textContent;
+        const series = step === null ? null : points.runs[place.dataset.run]?.[name];
+        const point = series?.length ? nearest(series, step) : null;
+        at ??= point?.step ?? null;
+        say(place, point ? four(point.value) : place.dataset.last);
       }
-      const x = ((point.step - first) / (last - first || 1)) * 600;
-      line.setAttribute("d", `M${x} 0V120`);
+      const label = plot.querySelector("[data-at]");
+      if (label) say(label, at === null ? "" : `step ${at.toLocaleString("en")}: `);
+      const x = at === null ? -1 : ((at - first) / (last - first || 1)) * 600;
+      if (x < 0 || x > 600) plot.querySelector(".cross")?.remove();
+      else drawn(plot, "cross").setAttribute("d", `M${x} 0V120`);
     }
   };
-  addEventListener("pointermove", async (event) => {
-    const svg = event.target.closest?.("[data-plot] > svg");
-    if (!svg) { if (points?.shown) { points.shown = false; readAt(null); } return; }
+  const stepAt = (svg, x) => {
     const { first, last } = svg.parentElement.dataset;
     const box = svg.getBoundingClientRect();
-    const step = Number(first) + ((event.clientX - box.left) / box.width) * (last - first);
+    const share = Math.min(1, Math.max(0, (x - box.left) / box.width));
+    return Number(first) + share * (last - first);
+  };
+  addEventListener("pointermove", async (event) => {
+    if (drag) { drawDrag(event.clientX); return; }
+    const svg = event.target.closest?.("[data-plot] > svg");
+    if (!svg) { if (points?.shown) { points.shown = false; readAt(null); } return; }
+    const step = stepAt(svg, event.clientX);
     const section = svg.closest("[data-points]");
     if (points?.section !== section) {
-      points = { section, series: {} };
-      const answer = await fetch(section.dataset.points).catch(() => null);
-      if (answer?.ok) points.series = await answer.json();
+      points = { section, runs: [] };
+      const addresses = section.dataset.points.trim().split(" ");
+      const answers = await Promise.all(addresses.map((each) => fetch(each).then((answer) => (answer.ok ? answer.json() : {})).catch(() => ({}))));
+      points.runs = answers;
     }
     points.shown = true;
     readAt(step);
+  });
+
+  // --- a drag across a plot shows those steps in every plot; a double click shows all of them ---------------------------
+
+  let drag = null; // {svg, from}
+  const drawDrag = (x) => {
+    const ends = [drag.from, x].map((each) => {
+      const box = drag.svg.getBoundingClientRect();
+      return Math.min(600, Math.max(0, ((each - box.left) / box.width) * 600));
+    });
+    drawn(drag.svg.parentElement, "zone").setAttribute("d", `M${ends[0]} 0H${ends[1]}V120H${ends[0]}Z`);
+  };
+  const endDrag = () => { drag?.svg.querySelector(".zone")?.remove(); drag = null; };
+  addEventListener("pointerdown", (event) => {
+    const svg = event.target.closest?.("[data-plot] > svg");
+    if (svg && event.button === 0 && event.isPrimary) drag = { svg, from: event.clientX };
+  });
+  addEventListener("pointerup", (event) => {
+    if (!drag) return;
+    const { svg, from } = drag;
+    endDrag();
+    const form = svg.closest("[data-points]")?.querySelector("form[data-steps]");
+    if (!form || Math.abs(event.clientX - from) < 8) return;
+    const [first, last] = [from, event.clientX].map((x) => Math.round(stepAt(svg, x))).sort((a, b) => a - b);
+    form.elements.first_step.value = first;
+    form.elements.last_step.value = last;
+    form.requestSubmit();
+  });
+  addEventListener("pointercancel", endDrag);
+  addEventListener("keydown", (event) => { if (event.key === "Escape") endDrag(); });
+  addEventListener("dblclick", (event) => {
+    event.target.closest?.("[data-plot] > svg")?.closest("[data-points]")?.querySelector("[data-whole]")?.click();
   });
 
   // --- the list by keyboard, and what is selected in it ------------------------------------------------------------------
@@ -172,8 +218,10 @@
     k: () => move(-1),
     x: (row) => row?.querySelector(".pick input")?.click(),
     Enter: (row) => row?.querySelector("a.id")?.click(),
+    "?": () => document.getElementById("keys").showModal(),
     c: () => all("#bulk [value=compare]").filter(() => picks().some((pick) => pick.checked)).forEach((button) => button.click()),
   };
+  addEventListener("click", (event) => { if (event.target.closest?.("[data-keys]")) keys["?"](); });
   const move = (by) => {
     const list = rows();
     const at = list.findIndex((row) => row.hasAttribute("aria-current"));
@@ -185,9 +233,62 @@
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
     if (typing(event.target) || (event.key === "Enter" && event.target !== document.body)) return;
-    if (!document.getElementById("results")) return;
+    if (!document.getElementById("results") || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     keys[event.key](rows().find((row) => row.hasAttribute("aria-current")));
+  });
+
+  // --- numbers of a form, checked before they are sent -------------------------------------------------------------------
+
+  const problemOf = ({ value, dataset }) => {
+    const text = value.trim();
+    if (!text) return "";
+    const number = Number(text);
+    const [minimum, maximum] = [Number(dataset.minimum), Number(dataset.maximum)];
+    const fits = number >= minimum && number <= maximum && !("above" in dataset && number === minimum);
+    return fits && !("whole" in dataset && !Number.isInteger(number)) ? "" : dataset.says;
+  };
+  const check = (input) => {
+    const problem = problemOf(input);
+    input.setCustomValidity(problem);
+    const field = input.closest(".field");
+    let place = field.querySelector(".error");
+    if (!place && problem) {
+      place = document.createElement("span");
+      place.className = "error";
+      place.id = `error-${input.name}`;
+      field.append(place);
+    }
+    if (place) place.textContent = problem;
+    input.toggleAttribute("aria-invalid", false);
+    if (problem) { input.setAttribute("aria-invalid", "true"); input.setAttribute("aria-describedby", place.id); }
+  };
+  addEventListener("change", (event) => { if (event.target.matches?.("[data-says]")) check(event.target); });
+  addEventListener("input", (event) => { if (event.target.matches?.("[data-says][aria-invalid]")) check(event.target); });
+  // What is folded away cannot be pointed at.
+  addEventListener("invalid", (event) => { for (let at = event.target.closest("details"); at; at = at.parentElement.closest("details")) at.open = true; }, true);
+
+  // --- how far an upload is ---------------------------------------------------------------------------------------------
+
+  const size = (bytes) => {
+    const units = ["bytes", "KB", "MB", "GB"];
+    const power = Math.min(3, Math.floor(Math.log(Math.max(1, bytes)) / Math.log(1000)));
+    return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+  };
+  const progressOf = (form) => document.querySelector(`[data-progress-of="${form.id}"]`);
+  addEventListener("htmx:xhr:progress", (event) => {
+    const place = progressOf(event.target);
+    const { loaded, total } = event.detail;
+    if (!place || !total) return;
+    place.hidden = false;
+    const [bar, words] = [place.querySelector("progress"), place.querySelector("span")];
+    if (loaded < total) bar.value = loaded / total; else bar.removeAttribute("value");
+    say(words, loaded < total ? `${Math.floor((100 * loaded) / total)} % of ${size(total)}` : "It is here; every row is checked…");
+  });
+  addEventListener("htmx:afterRequest", (event) => { const place = progressOf(event.detail.elt); if (place) place.hidden = true; });
+  addEventListener("click", (event) => {
+    const place = event.target.closest?.("[data-stop]")?.closest("[data-progress-of]");
+    if (place) htmx.trigger(`#${place.dataset.progressOf}`, "htmx:abort");
   });
 
   // --- small things -----------------------------------------------------------------------------------------------------
@@ -223,7 +324,7 @@
   // A poll waits while a menu is open: it would close it under the reader's hand.
   // A page that nobody sees asks for nothing.
   addEventListener("htmx:beforeRequest", (event) => {
-    if (event.detail.elt.matches("[data-poll]") && (document.hidden || document.querySelector(".menu[open]"))) event.preventDefault();
+    if (event.detail.elt.matches("[data-poll]") && (document.hidden || drag || document.querySelector(".menu[open], form[data-steps]:focus-within"))) event.preventDefault();
   });
   // A poll swaps parts of a page: what the reader has scrolled stays where it is, what followed the end follows it.
   let scrolled = {};

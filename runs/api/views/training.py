@@ -49,13 +49,12 @@ class MetricsView(TakesChunked, APIView):
     )
     def get(self, request: Request, run_id: str) -> Any:
         """`{name: [{step, value, time}]}`, streamed: a run may have millions of points."""
-        check_query(request, "name", "max_points")
-        most = request.query_params.get("max_points")
-        max_points = None if most is None else whole_number(most, MIN_POINTS, MAX_POINTS)
-        if most is not None and max_points is None:
-            raise Unprocessable({"max_points": [f"must be between {MIN_POINTS} and {MAX_POINTS:,}"]})
+        check_query(request, "name", "max_points", "first_step", "last_step")
+        max_points = _number(request, "max_points", MIN_POINTS, MAX_POINTS)
+        first, last = (_number(request, name, 0, metrics.MAX_STEP) for name in ("first_step", "last_step"))
+        steps = first or 0, metrics.MAX_STEP if last is None else last
         run = run_or_404(run_id)
-        found = metrics.read(run, request.query_params.getlist("name") or None, max_points)
+        found = metrics.read(run, request.query_params.getlist("name") or None, max_points, steps)
         return StreamingHttpResponse(as_json(found), content_type="application/json")
 
     @extend_schema(
@@ -179,6 +178,15 @@ class CheckpointDownloadView(APIView):
         answer.headers["Content-Length"] = str(checkpoints.archive_bytes(found, name))
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}.tar"'
         return answer
+
+
+def _number(request: Request, name: str, minimum: int, maximum: int) -> int | None:
+    """What the query says, None where it says nothing. Raises Unprocessable."""
+    text = request.query_params.get(name)
+    number = None if text is None else whole_number(text, minimum, maximum)
+    if text is not None and number is None:
+        raise Unprocessable({name: [f"must be between {minimum} and {maximum:,}"]})
+    return number
 
 
 class ProvenanceView(APIView):

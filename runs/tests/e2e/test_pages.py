@@ -1,17 +1,22 @@
 """Every page in a browser: its forms, its filters, its width, what axe says of it, and without script."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from runs import metrics, services
+from runs import datasets, metrics, services
 from runs.models import SavedView, TunixRun
-from runs.tests.helpers import create_checkpoint, create_run
+from runs.tests.helpers import arithmetic_rows, create_checkpoint, create_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
+ANY_ID = re.compile("[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
 def test_dry_run_is_launched_in_place(site, dataset):
@@ -32,6 +37,65 @@ def test_launch_form_says_what_is_wrong_and_keeps_what_was_typed(site, dataset):
     expect(site.get_by_text("must be between 1 and 100")).to_be_visible()
     expect(site.get_by_label("Epochs")).to_have_value("101")
     assert not TunixRun.objects.exists()
+
+
+def test_a_number_out_of_bounds_is_said_before_anything_is_sent(site, dataset):
+    sent = []
+    site.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    site.goto(site.base)
+    rate = site.get_by_label("Learning rate")
+    for wrong in ("0", "2", "much", "-1e-3"):
+        rate.fill(wrong)
+        rate.blur()
+        expect(site.get_by_text("must be greater than 0 and at most 1")).to_be_visible()
+        expect(rate).to_have_attribute("aria-invalid", "true")
+    rate.fill("1e-4")
+    expect(site.get_by_text("must be greater than 0 and at most 1")).not_to_be_visible()
+    site.get_by_text("More settings").click()
+    site.get_by_label("Seed").fill("1.5")
+    site.get_by_text("More settings").click()
+    site.get_by_role("button", name="Dry run").click()
+    expect(site.get_by_label("Seed")).to_be_focused()  # opened again: what is folded away cannot be pointed at
+    assert sent == [] and not TunixRun.objects.exists()
+    site.get_by_label("Seed").fill("7")
+    site.get_by_role("button", name="Dry run").click()
+    expect(site.get_by_text("Dry run passed in")).to_be_visible()
+
+
+def slow_upload(site, bytes_per_second):
+    devtools = site.context.new_cdp_session(site)
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
+    devtools.send("Network.emulateNetworkConditions", limits)
+
+
+def file_of_rows(content):
+    return {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": content}
+
+
+def test_a_dataset_is_uploaded_in_the_launch_form_with_progress(site, data_dir):
+    site.goto(site.base)
+    site.get_by_label("Epochs").fill("5")
+    site.get_by_text("Upload another…").click()
+    site.get_by_label("Name").fill("mine")
+    site.get_by_label("File of rows").set_input_files(file_of_rows(b'{"prompt": "a"}\n'))
+    site.get_by_role("button", name="Upload").click()
+    expect(site.get_by_role("heading", name="mine-v1 was refused")).to_be_visible()
+    expect(site.get_by_label("Name")).to_have_value("mine")
+    slow_upload(site, 4_000_000)
+    site.get_by_label("File of rows").set_input_files(file_of_rows(arithmetic_rows(300_000)))
+    site.get_by_role("button", name="Upload").click()
+    expect(site.get_by_text(re.compile(r"^\d+ % of 1\d\.\d MB$"))).to_be_visible()
+    site.get_by_role("button", name="Stop").click()
+    expect(site.get_by_role("button", name="Stop")).not_to_be_visible()
+    slow_upload(site, -1)
+    assert datasets.list_all() == []
+    site.get_by_role("button", name="Upload").click()
+    expect(site.get_by_text("mine-v1 is stored.")).to_be_visible(timeout=60_000)
+    expect(site.get_by_label("Dataset", exact=True)).to_have_value("mine-v1")
+    expect(site.get_by_label("Epochs")).to_have_value("5")
+    site.get_by_role("button", name="Dry run").click()
+    expect(site.get_by_text("Dry run passed in")).to_be_visible()
+    assert (TunixRun.objects.get().dataset_key, TunixRun.objects.get().config["num_epochs"]) == ("mine-v1", 5)
 
 
 def test_repeat_fills_the_form(site, dataset):
@@ -223,6 +287,24 @@ def test_no_page_is_wider_than_the_window(site, every_page, width):
         assert site.evaluate("document.documentElement.scrollWidth") <= width, f"{path} at {width}"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_kept_as_a_picture(site, every_page, scheme):
+    """For those who change the look, and for whoever reviews it: screenshots/, one file a page, scheme and width."""
+    directory = Path(settings.BASE_DIR) / "screenshots" / connection.vendor
+    directory.mkdir(parents=True, exist_ok=True)
+    site.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    names = {f"{number:02} {re.sub(ANY_ID, '', path).strip('/').replace('/', ' ') or 'overview'}": path
+             for number, path in enumerate(every_page)}  # fmt: skip
+    assert len(names) == len(every_page)
+    for name, path in names.items():
+        site.goto(site.base + path)
+        for width in (390, 1440):
+            site.set_viewport_size({"width": width, "height": 900})
+            picture = directory / f"{re.sub('[^a-z0-9 ]', '', name)} {scheme} {width}.png"
+            site.screenshot(path=picture, full_page=True)
+            assert picture.stat().st_size > 5_000
+
+
 def test_everything_works_without_script(browser, live_server, dataset):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -325,6 +407,97 @@ def test_a_row_that_runs_changes_under_the_eyes_and_stays_selected(site):
     expect(row.locator(".status")).to_have_text("Failed", timeout=15_000)
     expect(site.get_by_label(f"Select run {run.short_id}")).to_be_checked()
     assert other_row.bounding_box() == before, "nothing else moves"
+
+
+def test_a_drag_shows_some_steps_in_every_plot_and_a_double_click_all_of_them(site):
+    runs = [create_run(mode="local") for _ in range(2)]
+    for run in runs:
+        metrics.append(
+            run.run_id, {name: [(n, n / 10, 1.7e9) for n in range(1, 1002)] for name in ("a/loss", "b/loss")}
+        )
+    compare = f"/compare/?run={runs[0].run_id}&run={runs[1].run_id}"
+    for path in (f"/runs/{runs[0].run_id}/", compare):
+        site.goto(site.base + path)
+        first, second = (site.locator(f'[data-plot="{name}"]') for name in ("a/loss", "b/loss"))
+        box = first.get_by_role("img").bounding_box()
+        site.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 20)
+        site.mouse.down()
+        site.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 20, steps=4)
+        site.mouse.up()
+        for plot in (first, second):
+            expect(plot.locator("ol.x li").first).to_have_text(re.compile(r"^20\d$"))
+            expect(plot.locator("ol.x li").last).to_have_text(re.compile(r"^40\d$"))
+        first.get_by_role("img").hover(position={"x": box["width"] / 2, "y": 20})
+        expect(second.locator("figcaption b")).to_have_text(re.compile(r"^step 30\d: \s*30\.\d"))
+        site.get_by_role("link", name="Log scale").click()
+        expect(first.locator("ol.x li").last).to_have_text(re.compile(r"^40\d$"))
+        first.get_by_role("img").dblclick()
+        expect(first.locator("ol.x li").last).to_have_text("1,001")
+        site.get_by_label("First step").fill("900")
+        site.get_by_label("First step").press("Enter")
+        expect(second.locator("ol.x li").first).to_have_text("900")
+        site.get_by_label("First step").fill("5000")
+        site.get_by_role("button", name="Show").click()
+        expect(site.get_by_text("Nothing here can be drawn")).to_be_visible()
+
+
+def test_the_keys_and_the_search_are_explained(site):
+    create_run()
+    site.goto(f"{site.base}/runs/")
+    site.keyboard.press("?")
+    keys = site.get_by_role("dialog", name="Keys and search")
+    expect(keys).to_be_visible()
+    assert Axe().run(site).violations_count == 0
+    site.keyboard.press("Escape")
+    expect(keys).not_to_be_visible()
+    site.get_by_role("button", name="all keys").click()
+    keys.get_by_role("button", name="Close").click()
+    expect(keys).not_to_be_visible()
+
+
+def test_the_whole_way_of_a_run(site, engine):
+    """Upload, dry run, train, watch its log and chart, cancel, resume, compare, delete: as one sitting."""
+    engine.dispatcher()
+    site.goto(site.base)
+    site.get_by_text("Upload another…").click()
+    site.get_by_label("Name").fill("journey")
+    site.get_by_label("File of rows").set_input_files(file_of_rows(arithmetic_rows()))
+    site.get_by_role("button", name="Upload").click()
+    expect(site.get_by_label("Dataset", exact=True)).to_have_value("journey-v1")
+    site.get_by_role("button", name="Dry run").click()
+    expect(site.get_by_text("Dry run passed in")).to_be_visible()
+    site.get_by_label("Model").fill("metrics=40,checkpoint=40,lines=3,sleep=120")
+    site.get_by_role("button", name="Train this").click()
+    expect(site.locator("#run-head .status")).to_have_text("Running", timeout=30_000)
+    first = TunixRun.objects.get(mode="local")
+    expect(site.get_by_role("log", name="stdout of run")).to_contain_text("line 2", timeout=30_000)
+    expect(site.get_by_role("img", name="train/loss, from")).to_be_visible(timeout=30_000)
+    expect(site.locator("#run-checkpoints")).to_contain_text("40", timeout=30_000)
+    site.get_by_text("Cancel run…").click()
+    site.get_by_role("button", name="Cancel run").click()
+    expect(site.locator("#run-head .status")).to_have_text("Cancelled", timeout=30_000)
+    site.get_by_text("Retry…").click()
+    site.get_by_role("button", name="Resume").click()
+    expect(site.locator("#run-head")).to_contain_text("a retry of")
+    expect(site.locator("#run-head .status")).to_have_text("Running", timeout=30_000)
+    second = TunixRun.objects.get(retry_of=first)
+    assert second.resume
+    expect(site.get_by_role("img", name="train/loss, from")).to_be_visible(timeout=30_000)
+    site.get_by_text("Cancel run…").click()
+    site.get_by_role("button", name="Cancel run").click()
+    expect(site.locator("#run-head .status")).to_have_text("Cancelled", timeout=30_000)
+    site.goto(f"{site.base}/runs/?q=status:cancelled")
+    for run in (first, second):
+        site.get_by_label(f"Select run {run.short_id}").check()
+    site.get_by_role("button", name="Compare").click()
+    expect(site.get_by_role("heading", name="Compare 2 runs")).to_be_visible()
+    expect(site.get_by_role("img", name="train/loss of 2 runs")).to_be_visible()
+    site.go_back()
+    site.get_by_label("Select all runs on this page").check()
+    site.get_by_role("button", name="Delete…").click()
+    site.get_by_role("button", name="Delete 2 runs").click()
+    expect(site.get_by_text("2 runs moved to the trash")).to_be_visible()
+    assert not TunixRun.objects.alive().filter(mode="local").exists()
 
 
 def test_values_under_the_pointer_are_those_of_one_step_in_every_plot(site):

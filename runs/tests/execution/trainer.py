@@ -52,7 +52,7 @@ if "metrics" in wanted:  # so many points, a little later each
 if "checkpoint" in wanted:
     output = yaml.safe_load((home / "manifest.yaml").read_text())["output"]["output_dir"]
     directory = Path(output) / "checkpoints" / wanted["checkpoint"]
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "weights").write_text("w" * 1000)
     (directory / "commit_success.txt").touch()
 if "hog" in wanted:  # more memory than there is
