@@ -4,14 +4,17 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from runs import search, services
-from runs.models import RunTag, TunixRun
+from runs import access, search, services
+from runs.models import Event, RunTag, TunixRun
 from runs.querysets import LARGE_COLUMNS
 from runs.templatetags import look
 
@@ -46,9 +49,25 @@ class TrashFilter(admin.SimpleListFilter):
         return queryset.filter(deleted_at__isnull=self.value() != "yes")
 
 
-class TagInline(admin.TabularInline):
+class ReadOnly:
+    """Nothing of it is changed in the admin."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class TagInline(ReadOnly, admin.TabularInline):
     model = RunTag
     extra = 0
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access.may(access.Right.VIEW)
 
 
 @admin.register(TunixRun)
@@ -92,6 +111,15 @@ class TunixRunAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access.may(access.Right.OPERATE)
+
+    def has_administer_permission(self, request: HttpRequest) -> bool:
+        return access.may(access.Right.ADMINISTER)
+
+    def save_model(self, request: HttpRequest, obj: TunixRun, form: Any, change: bool) -> None:
+        services.annotate(obj, notes=obj.notes)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Runs go through the trash, by the action; freeing a record alone would leave its files."""
         return False
@@ -108,7 +136,7 @@ class TunixRunAdmin(admin.ModelAdmin):
     def took(self, run: TunixRun) -> Any:
         return look.duration(run.duration_seconds)
 
-    @admin.action(description="Move to the trash (7 days)")
+    @admin.action(description="Move to the trash (7 days)", permissions=["administer"])
     def move_to_trash(self, request: HttpRequest, runs: Any) -> None:
         moved = kept = 0
         for run in runs:
@@ -120,12 +148,47 @@ class TunixRunAdmin(admin.ModelAdmin):
         still = f"; {kept} have not ended and stay" if kept else ""
         self.message_user(request, f"{moved} moved to the trash{still}.")
 
-    @admin.action(description="Restore from the trash")
+    @admin.action(description="Restore from the trash", permissions=["administer"])
     def restore(self, request: HttpRequest, runs: Any) -> None:
         restored = [services.restore(run.pk) for run in runs]
         self.message_user(request, f"{len(restored)} restored.")
 
 
+@admin.register(Event)
+class EventAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ("moment", "actor", "act", "subject", "run_id", "way", "address")
+    list_filter = ("act", "way")
+    search_fields = ("actor", "subject")
+    date_hierarchy = None
+    list_per_page = 100
+    show_full_result_count = False
+    paginator = EstimatingPaginator
+
+
+class AccountAdmin(UserAdmin):
+    """Who is no superuser gives roles, and makes and touches no superuser."""
+
+    SUPERUSERS_ONLY = ("is_superuser", "is_staff", "user_permissions")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, *self.SUPERUSERS_ONLY)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+
+def may_enter(request: HttpRequest) -> bool:
+    """The role admin, and whom a superuser lets in."""
+    return request.user.is_active and (request.user.is_staff or access.may(access.Right.ADMINISTER))
+
+
+admin.site.has_permission = may_enter  # type: ignore[method-assign]
+admin.site.login_form = AuthenticationForm  # its own is for staff only
+admin.site.unregister(get_user_model())
+admin.site.register(get_user_model(), AccountAdmin)
 admin.site.site_header = "tunix-rt"
 admin.site.site_title = "tunix-rt"
 admin.site.index_title = "Administration"

@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class RunsConfig(AppConfig):
     name = "runs"
     verbose_name = "tunix-rt"
+
+    def ready(self) -> None:
+        from runs import signals  # noqa: F401

@@ -33,6 +33,8 @@ SCHEMA_VERSION = "1.0"
 # A row is one training example; 32,768 tokens are about 128 KB. More than this is a file without line ends.
 MAX_ROW_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+# What a form adds to its file: fields, boundaries, headers.
+FORM_BYTES = 1024 * 1024
 PROBLEMS_SHOWN = 20
 # The two forms of a row: the fields that it must have, the text ones first.
 FORMATS: dict[str, dict[str, Any]] = {
@@ -357,6 +359,8 @@ def _check_rows(path: Path) -> tuple[str, int, dict[str, Any]]:
     with path.open("rb") as file:
         for number, line in lines(file):
             rows += 1
+            if rows > settings.MAX_UPLOAD_ROWS:
+                raise TooLarge(f"A dataset may have {settings.MAX_UPLOAD_ROWS:,} rows. Nothing was stored.")
             try:
                 row = form.check(number, line)
             except RowInvalid as problem:

@@ -11,11 +11,12 @@ from runs.limits import (
     KEY_LENGTH,
     NOTES_LENGTH,
     OUTPUT_DIR_LENGTH,
+    TOKEN_NAME_LENGTH,
     TRAINING,
     VIEW_NAME_LENGTH,
     VIEW_QUERY_LENGTH,
 )
-from runs.models import TunixRun
+from runs.models import ApiToken, TunixRun
 from runs.services import LaunchRequest
 
 LABELS = {
@@ -181,6 +182,14 @@ class UploadForm(AccessibleForm):
         super().__init__(*args, **options)
         for field in self.fields.values():
             field.widget.attrs["form"] = self.ID
+
+
+class TokenForm(AccessibleForm):
+    name = forms.CharField(label="What is it for?", max_length=TOKEN_NAME_LENGTH)
+    scope = forms.ChoiceField(label="It may", choices=ApiToken.Scope.choices)
+    days = forms.TypedChoiceField(
+        label="For", coerce=int, initial=90, choices=[(7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "a year")]
+    )
 
 
 class SavedViewForm(AccessibleForm):

@@ -1,15 +1,23 @@
 """What is stored. What is asked of it is in querysets.py; status is written in lifecycle.py only."""
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from knox.models import AbstractAuthToken
 
-from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH, VIEW_NAME_LENGTH, VIEW_QUERY_LENGTH
+from runs.limits import (
+    KEY_LENGTH,
+    METRIC_NAME_LENGTH,
+    TAG_LENGTH,
+    TOKEN_NAME_LENGTH,
+    VIEW_NAME_LENGTH,
+    VIEW_QUERY_LENGTH,
+)
 from runs.querysets import TunixRunQuerySet
 
 
@@ -120,6 +128,11 @@ class TunixRun(models.Model):
     class Meta:
         db_table = "tunix_runs"
         verbose_name = "run"
+        # What a role gives beside seeing: see access.py.
+        permissions = (
+            ("operate", "Can launch, cancel, retry, annotate and upload"),
+            ("administer", "Can delete and restore, and see who did what"),
+        )
         indexes: ClassVar = [
             newest_first("ix_tunix_runs_started_at"),
             newest_first("ix_tunix_runs_dataset_key", "dataset_key"),
@@ -249,3 +262,90 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ApiToken(AbstractAuthToken):
+    """What a program shows instead of a login. Only its hash is here."""
+
+    class Scope(models.TextChoices):
+        READ = "read", "read"
+        WRITE = "write", "read and write"
+
+    name = models.CharField(max_length=TOKEN_NAME_LENGTH)
+    scope = models.CharField(max_length=8, choices=Scope.choices, default=Scope.READ)
+
+    class Meta:
+        db_table = "tunix_api_tokens"
+        verbose_name = "API token"
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
+
+
+class NeverChanges(Exception):
+    """An event is written once."""
+
+
+class EventQuerySet(models.QuerySet):
+    def update(self, **_: Any) -> int:
+        raise NeverChanges("Events are not edited.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise NeverChanges("Events are not deleted.")
+
+
+class Event(models.Model):
+    """Somebody changed something. Written by audit.py, and never again; a run's outlive it."""
+
+    class Act(models.TextChoices):
+        LAUNCH = "launch", "launched"
+        RETRY = "retry", "retried"
+        CANCEL = "cancel", "asked to cancel"
+        ANNOTATE = "annotate", "changed notes or tags"
+        METRICS = "metrics", "began to send metrics"
+        DELETE = "delete", "moved to the trash"
+        PURGE = "purge", "freed for good"
+        RESTORE = "restore", "restored"
+        UPLOAD = "upload", "uploaded a dataset"
+        KEEP_VIEW = "keep_view", "kept a view"
+        FORGET_VIEW = "forget_view", "forgot a view"
+        MAKE_TOKEN = "make_token", "made a token"
+        REVOKE_TOKEN = "revoke_token", "revoked a token"
+        PASSWORD = "password", "changed the password"
+        LOGIN = "login", "signed in"
+        LOGIN_FAILED = "login_failed", "failed to sign in"
+        LOGOUT = "logout", "signed out"
+        ADMIN = "admin", "edited in the admin"
+
+    moment = models.DateTimeField(default=timezone.now, editable=False)
+    act = models.CharField(max_length=32, choices=Act.choices)
+    # No foreign key: what was done to a run is known after it is gone.
+    run_id = models.UUIDField("run ID", null=True, blank=True)
+    subject = models.CharField(max_length=256, blank=True, default="")
+    actor = models.CharField(max_length=150)
+    # Of a user who is gone, the name stays.
+    user_id = models.BigIntegerField(null=True, blank=True)
+    address = models.CharField(max_length=45, blank=True, default="")
+    way = models.CharField(max_length=8)
+    detail = models.JSONField(default=dict, blank=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        db_table = "tunix_events"
+        ordering = ("-id",)
+        indexes: ClassVar = [
+            models.Index(fields=["run_id", "-id"], name="ix_tunix_events_run", condition=Q(run_id__isnull=False)),
+            models.Index(fields=["actor", "-moment"], name="ix_tunix_events_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.get_act_display()} {self.subject}".rstrip()
+
+    def save(self, **options: Any) -> None:
+        if not self._state.adding:
+            raise NeverChanges("Events are not edited.")
+        super().save(**options)
+
+    def delete(self, *_: Any, **__: Any) -> tuple[int, dict[str, int]]:
+        raise NeverChanges("Events are not deleted.")

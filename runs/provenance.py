@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from runs import datasets, metrics, tunix
+from runs import datasets, masking, metrics, tunix
 from runs.models import TunixRun
 
 GIT_SECONDS = 10
@@ -47,7 +47,7 @@ class Code:
 def collect(arguments: Sequence[str], environment: Sequence[str], dataset_key: str) -> dict[str, Any]:
     """What can be known when a trainer is started, without `code` and what the trainer itself finds out."""
     return {
-        "command": tunix.training_command(),
+        "command": masking.text(tunix.training_command()),
         "arguments": list(arguments),
         "environment": sorted(environment),
         "host": host(),
@@ -139,7 +139,7 @@ def changes_since(run: TunixRun) -> list[Change]:
     now = {
         "dataset": _dataset(run.dataset_key),
         "code": _code_now(tuple(then.get("arguments") or ())),
-        "command": tunix.training_command(),
+        "command": masking.text(tunix.training_command()),
         "versions": tunix.versions(tuple(then.get("versions") or ())),
         "devices": _devices_now(),
         "host": host(),

@@ -1,10 +1,15 @@
-"""What a user can do: launch, annotate, delete, restore, add a dataset; and the housekeeping that nobody asks for."""
+"""What a user can do: launch, annotate, delete, restore, add a dataset; and the housekeeping that nobody asks for.
+
+Each asks `access` first whether whoever acts may do it, and raises access.NotAllowed; each leaves an event in `audit`.
+"""
 
 import logging
+import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -14,15 +19,18 @@ from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.db.models import Count
+from django.utils import timezone
 
-from runs import checkpoints, datasets, dry_run, lifecycle, metrics, trash, tunix, unrecorded
+from runs import access, audit, checkpoints, datasets, dry_run, lifecycle, metrics, trash, tunix, unrecorded
+from runs.access import Right
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor
-from runs.limits import TAGS_PER_RUN
-from runs.models import RunTag, TunixRun
+from runs.limits import SAVED_VIEWS, TAGS_PER_RUN, TOKENS_PER_USER
+from runs.models import ApiToken, Event, RunTag, SavedView, TunixRun
 
 log = logging.getLogger(__name__)
 WAIT_POLL_SECONDS = 0.1
+Act = Event.Act
 
 
 class LocalRunsUnavailable(Exception):
@@ -39,6 +47,22 @@ class AlreadyEnded(Exception):
 
 class NothingToResume(Exception):
     """The run has no checkpoint."""
+
+
+class TooOften(Exception):
+    """So many runs a minute is more than one user may launch."""
+
+
+class DiskAlmostFull(datasets.DiskFull):
+    """What is asked for would leave less room than what runs already may need."""
+
+
+class TooManyViews(Exception):
+    """There are SAVED_VIEWS of them."""
+
+
+class TooManyTokens(Exception):
+    """The user has TOKENS_PER_USER of them."""
 
 
 class TakesNoMetrics(Exception):
@@ -63,26 +87,67 @@ def launch(request: LaunchRequest) -> TunixRun:
     """Execute a dry run and return its record, finished, or accept a local run and return it, pending.
 
     A dry run's result is returned whether or not the database took it (`recorded` says). A local run exists only
-    with its record. Raises LocalRunsUnavailable, or the database's error for a local run.
+    with its record. Raises TooOften; for a local run LocalRunsUnavailable, DiskAlmostFull, or the database's error.
     """
+    access.require(Right.OPERATE)
+    _refuse_flood()
     run = _new_run(request)
     if request.dry_run:
         _dry_run(run)
     else:
-        if not tunix.availability().available:
-            raise LocalRunsUnavailable(f"Local runs are not available: {tunix.availability().message}.")
         _accept(run)
     return run
 
 
+def _refuse_flood() -> None:
+    """Raises TooOften. A command is not limited: it is typed, or somebody's own loop on the host itself."""
+    actor, limit = access.actor(), settings.LAUNCHES_PER_MINUTE
+    if not limit or actor.way == "command":
+        return
+    since = timezone.now() - timedelta(minutes=1)
+    launches = Event.objects.filter(actor=actor.name, moment__gt=since, act__in=(Act.LAUNCH, Act.RETRY))
+    if launches.order_by()[:limit].count() >= limit:
+        raise TooOften(f"You may launch {limit} runs a minute. Try again shortly.")
+
+
+def _refuse_full_disk(wanted: int = 0) -> None:
+    """Raises DiskAlmostFull where `wanted` bytes more would leave less than MIN_FREE_BYTES."""
+    free = shutil.disk_usage(settings.TUNIX_RT_HOME).free
+    if free - wanted < settings.MIN_FREE_BYTES:
+        raise DiskAlmostFull(
+            f"{free:,} bytes are free on the disk, and {settings.MIN_FREE_BYTES:,} stay free for what runs already. "
+            "Nothing was stored."
+        )
+
+
 def _accept(run: TunixRun) -> None:
-    lifecycle.accept(run)
+    if not tunix.availability().available:
+        raise LocalRunsUnavailable(f"Local runs are not available: {tunix.availability().message}.")
+    _refuse_full_disk()
+    with transaction.atomic():
+        if run.retry_of_id:
+            lifecycle.fence(run.retry_of_id)
+        lifecycle.accept(run)
+        _record_launch(run)
     wake.wake_dispatcher()
     log.info("run %s accepted", run.run_id)
 
 
+def _record_launch(run: TunixRun) -> None:
+    if run.retry_of_id:
+        audit.record(Act.RETRY, run=run, of=str(run.retry_of_id), resume=run.resume)
+    else:
+        audit.record(Act.LAUNCH, run=run, mode=run.mode)
+
+
+def _begin(run: TunixRun) -> None:
+    with transaction.atomic():
+        lifecycle.begin(run)
+        _record_launch(run)
+
+
 def _dry_run(run: TunixRun) -> None:
-    _record(lifecycle.begin, run)
+    _record(_begin, run)
     dry_run.execute(run)
     run.recorded = _record(lifecycle.finish, run)
     if not run.recorded:
@@ -131,8 +196,11 @@ def wait_for_end(run: TunixRun, seconds: float) -> TunixRun:
 
 def cancel(run: TunixRun) -> None:
     """Ask for the end of a run that has not ended. Asking twice is the same as once. Raises AlreadyEnded."""
-    if not lifecycle.cancel(run.run_id):
-        raise AlreadyEnded("The run has ended already.")
+    access.require(Right.OPERATE)
+    with transaction.atomic():
+        if not lifecycle.cancel(run.run_id):
+            raise AlreadyEnded("The run has ended already.")
+        audit.record(Act.CANCEL, run=run)
     run.refresh_from_db()
     LocalExecutor().request_stop(run)
 
@@ -140,8 +208,10 @@ def cancel(run: TunixRun) -> None:
 def retry(run: TunixRun, *, resume: bool = False, owner: AbstractBaseUser | None = None) -> TunixRun:
     """A new run of the same inputs. A lost run's supervisor is fenced first.
 
-    Raises NotEnded, NothingToResume, LocalRunsUnavailable.
+    Raises NotEnded, NothingToResume, and what `launch` does.
     """
+    access.require(Right.OPERATE)
+    _refuse_flood()
     if run.is_under_way:
         raise NotEnded(f"The run is {run.status}: it can be retried when it has ended.")
     if resume and not checkpoints.last(run):
@@ -160,22 +230,21 @@ def retry(run: TunixRun, *, resume: bool = False, owner: AbstractBaseUser | None
     again.retry_of, again.resume = run, resume
     if again.mode == TunixRun.Mode.DRY_RUN:
         _dry_run(again)
-        return again
-    if not tunix.availability().available:
-        raise LocalRunsUnavailable(f"Local runs are not available: {tunix.availability().message}.")
-    with transaction.atomic():
-        lifecycle.fence(run.run_id)
-        lifecycle.accept(again)
-    wake.wake_dispatcher()
+    else:
+        _accept(again)
     return again
 
 
 def add_metrics(run: TunixRun, batch: metrics.Batch) -> None:
     """Store points of a trainer elsewhere. Raises TakesNoMetrics, metrics.TooManySeries."""
+    access.require(Right.OPERATE)
     if run.status not in (TunixRun.Status.RUNNING, TunixRun.Status.LOST) or run.mode != TunixRun.Mode.LOCAL:
         what = "is a dry run" if run.mode == TunixRun.Mode.DRY_RUN else f"is {run.status}"
         raise TakesNoMetrics(f"The run {what}: metrics are taken while it trains.")
-    metrics.append(run.run_id, batch)
+    with transaction.atomic():
+        metrics.append(run.run_id, batch)
+        if not Event.objects.filter(run_id=run.run_id, act=Act.METRICS, actor=access.actor().name).exists():
+            audit.record(Act.METRICS, run=run)
 
 
 def _record(write: Callable[[TunixRun], Any], run: TunixRun) -> bool:
@@ -225,7 +294,9 @@ def _finish_late(run: TunixRun) -> bool:
 
 def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None = None) -> None:
     """Set what is given; None leaves it as it is. All of it or nothing."""
+    access.require(Right.OPERATE)
     with transaction.atomic():
+        audit.record(Act.ANNOTATE, run=run, changed=[n for n, v in (("tags", tags), ("notes", notes)) if v is not None])
         if notes is not None:
             run.notes = notes
             run.save(update_fields=["notes"])
@@ -236,8 +307,10 @@ def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None 
 
 def add_tag(runs: Iterable[TunixRun], name: str) -> None:
     """To each of them. Raises ValidationError, and tags none, where one would have too many."""
+    access.require(Right.OPERATE)
     runs = list(runs)
     with transaction.atomic():
+        audit.record_each(Act.ANNOTATE, runs, tag=name)
         RunTag.objects.bulk_create([RunTag(run=run, name=name) for run in runs], ignore_conflicts=True, batch_size=500)
         full = TunixRun.objects.filter(pk__in=[run.pk for run in runs]).annotate(count=Count("tags"))
         if full.filter(count__gt=TAGS_PER_RUN).exists():
@@ -246,14 +319,102 @@ def add_tag(runs: Iterable[TunixRun], name: str) -> None:
 
 def delete(run: TunixRun, *, purge: bool = False) -> None:
     """Move a run to the trash, or free its record and files at once. Raises NotEnded."""
-    if not trash.put(run, for_good=purge) and run.is_under_way:
+    access.require(Right.ADMINISTER)
+    with transaction.atomic():
+        gone = trash.put(run, for_good=purge)
+        if gone:
+            audit.record(Act.PURGE if purge else Act.DELETE, run=run)
+    if gone and purge:
+        trash.free(run.run_id)
+    if not gone and run.is_under_way:
         raise NotEnded(f"The run is {run.status}: it can be deleted when it has ended.")
 
 
 def restore(run_id: uuid.UUID) -> TunixRun | None:
     """The run, back from the trash; None where there is no such run."""
-    trash.restore(run_id)
-    return TunixRun.objects.alive().filter(pk=run_id).first()
+    access.require(Right.ADMINISTER)
+    with transaction.atomic():
+        back = trash.restore(run_id)
+        run = TunixRun.objects.alive().filter(pk=run_id).first()
+        if back and run:
+            audit.record(Act.RESTORE, run=run)
+    return run
+
+
+def free_from_trash(runs: Iterable[TunixRun]) -> int:
+    """For good, files and records. Returns how many; what cannot be removed is tried again by the housekeeping."""
+    access.require(Right.ADMINISTER)
+    runs = list(runs)
+    audit.record_each(Act.PURGE, runs)
+    return sum(trash.free(run.run_id) for run in runs)
+
+
+def expect_upload(announced_bytes: int) -> None:
+    """Asked before a body is read, which is a file on this disk soon. Raises datasets.TooLarge, DiskAlmostFull."""
+    if announced_bytes > settings.MAX_UPLOAD_BYTES + datasets.FORM_BYTES:
+        raise datasets.TooLarge(f"A dataset may have {settings.MAX_UPLOAD_BYTES:,} bytes. Nothing was stored.")
+    _refuse_full_disk(announced_bytes)
+
+
+def add_dataset(name: str, version: str, chunks: Iterable[bytes]) -> tuple[datasets.Dataset, bool]:
+    """As datasets.add. Raises DiskAlmostFull as well."""
+    access.require(Right.OPERATE)
+    dataset, new = datasets.add(name, version, _while_there_is_room(chunks))
+    if new:
+        _note_upload(dataset)
+    return dataset, new
+
+
+def _note_upload(dataset: datasets.Dataset) -> None:
+    """Datasets live on disk, also while the database is away: then the log has the event."""
+    try:
+        audit.record(Act.UPLOAD, subject=dataset.key, rows=dataset.manifest["row_count"])
+    except DatabaseError as error:
+        log.error("event not recorded: %s uploaded %s: %s", access.actor().name, dataset.key, error)
+
+
+def _while_there_is_room(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        _refuse_full_disk(len(chunk))
+        yield chunk
+
+
+def keep_view(name: str, query: str) -> None:
+    """Under this name, in the place of one that is there. Raises TooManyViews."""
+    access.require(Right.OPERATE)
+    if not SavedView.objects.filter(name=name).exists() and SavedView.objects.count() >= SAVED_VIEWS:
+        raise TooManyViews(f"There are {SAVED_VIEWS} views already. Forget one first.")
+    with transaction.atomic():
+        SavedView.objects.update_or_create(name=name, defaults={"query": query})
+        audit.record(Act.KEEP_VIEW, subject=name, query=query)
+
+
+def forget_view(view: SavedView) -> None:
+    access.require(Right.OPERATE)
+    with transaction.atomic():
+        audit.record(Act.FORGET_VIEW, subject=view.name, query=view.query)
+        view.delete()
+
+
+def make_token(user: Any, name: str, scope: str, lifetime: timedelta) -> str:
+    """A token in the name of `user`, who makes it for himself. Only its hash is kept: it is seen here once."""
+    ApiToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
+    if ApiToken.objects.filter(user=user).count() >= TOKENS_PER_USER:
+        raise TooManyTokens(f"You have {TOKENS_PER_USER} tokens already. Revoke one first.")
+    with transaction.atomic():
+        _, token = ApiToken.objects.create(user=user, expiry=lifetime, name=name, scope=scope)
+        audit.record(Act.MAKE_TOKEN, subject=name, scope=scope, days=lifetime.days)
+    return token
+
+
+def revoke_token(token: ApiToken) -> None:
+    with transaction.atomic():
+        audit.record(Act.REVOKE_TOKEN, subject=token.name)
+        token.delete()
+
+
+def note_password_change(user: Any) -> None:
+    audit.record(Act.PASSWORD, subject=user.get_username())
 
 
 def housekeeping() -> dict[str, int]:

@@ -21,13 +21,9 @@ LIFETIME = timedelta(days=7)
 
 
 def put(run: TunixRun, *, for_good: bool = False) -> bool:
-    """Out of every list. False: it is pending or running. `for_good`: it is due at once and cannot be restored."""
+    """Out of every list. False: it is pending or running. `for_good`: it is due to be freed and cannot be restored."""
     now = timezone.now()
-    if not lifecycle.trash(run, now - LIFETIME if for_good else now):
-        return False
-    if for_good:
-        free(run.run_id)
-    return True
+    return lifecycle.trash(run, now - LIFETIME if for_good else now)
 
 
 def restore(run_id: uuid.UUID) -> bool:

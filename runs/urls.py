@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import bulk, compare, datasets, export, history, log, overview, run, saved, trash
+from runs.views import account, bulk, compare, datasets, events, export, history, log, overview, run, saved, trash
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -25,6 +25,11 @@ urlpatterns = [
     path("runs/<str:run_id>/annotate/", run.annotate, name="run-annotate"),
     path("runs/<str:run_id>/delete/", run.delete, name="run-delete"),
     path("runs/<str:run_id>/restore/", run.restore, name="run-restore"),
+    path("account/", account.account, name="account"),
+    path("account/password/", account.PasswordChangeView.as_view(), name="password"),
+    path("account/tokens/<str:token_key>/revoke/", account.revoke, name="token-revoke"),
+    path("events/", events.events, name="events"),
+    path("events.jsonl", events.export, name="events-export"),
     path("trash/", trash.trash_page, name="trash"),
     path("datasets/", datasets.dataset_list, name="datasets"),
     path("datasets/<str:key>/", datasets.dataset_page, name="dataset"),

@@ -6,9 +6,12 @@ from django.shortcuts import render
 TITLES = {
     400: "That request cannot be read",
     403: "Not allowed",
+    413: "That is too much",
+    429: "Too often",
     404: "Nothing is here",
     500: "Something broke here",
     503: "Not just now",
+    507: "The disk is almost full",
 }
 
 
@@ -42,7 +45,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error_response(request, 403, "You may not do this here.")
+    return error_response(request, 403, str(exception) or "You may not do this here.")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -51,6 +54,11 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     return error_response(request, 500, "The error is in the server's log; what was asked for may not have happened.")
+
+
+def too_many_logins(request: HttpRequest, *_: object) -> HttpResponse:
+    """AXES_LOCKOUT_CALLABLE. Nothing in it says whether there is such an account."""
+    return error_response(request, 429, "Too many logins have failed. Try again in ten minutes.")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -3,14 +3,18 @@
 import logging
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
 from django.utils.functional import SimpleLazyObject
 
+from runs import access, datasets, services
 from runs.monitoring import REQUEST_SECONDS
 from tunix_rt.errors import error_response, is_api
 
@@ -19,6 +23,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KNOWN_METHODS = (*SAFE_METHODS, "POST", "PATCH", "PUT", "DELETE")
 OPEN_MODE_USER = "local"
+OF_NO_ROLE = ("/admin/", "/account/", "/login/", "/logout/", "/static/", "/favicon.ico")
 
 
 def request_seconds(get_response: GetResponse) -> GetResponse:
@@ -87,13 +92,89 @@ def database_away(get_response: GetResponse) -> GetResponse:
 
 
 def open_mode_user(get_response: GetResponse) -> GetResponse:
-    """In open mode whoever reaches loopback is the user `local`, so that the admin works without a login."""
+    """In open mode whoever is on this machine is the user `local`, so that the admin works without a login."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
+        if not _is_loopback(request.META.get("REMOTE_ADDR", "")):
+            return error_response(request, 403, "Without a login this server answers its own machine only.")
         request.user = SimpleLazyObject(_local_user)  # type: ignore[assignment]
         return get_response(request)
 
     return middleware
+
+
+def who_acts(get_response: GetResponse) -> GetResponse:
+    """While a request is served, whoever sent it is who acts."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        with access.acting(request):
+            return get_response(request)
+
+    return middleware
+
+
+def bounded_body(get_response: GetResponse) -> GetResponse:
+    """Refuse a body that is announced as more than this server takes or has room for, before any of it is read."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        announced = request.META.get("CONTENT_LENGTH") or "0"
+        if announced.isdecimal() and int(announced) > datasets.FORM_BYTES:
+            try:
+                services.expect_upload(int(announced))
+            except datasets.TooLarge as error:
+                return error_response(request, 413, str(error))
+            except datasets.DiskFull as error:
+                return error_response(request, 507, str(error))
+        return get_response(request)
+
+    return middleware
+
+
+def pages_by_role(get_response: GetResponse) -> GetResponse:
+    """A page is for those who have a role, and a form for operators: a file of gigabytes is not read for anybody else.
+
+    The admin and the API see to it themselves, an account is its owner's. Who is not signed in is sent to the login.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        path = request.path_info
+        if not path.startswith(OF_NO_ROLE) and not is_api(path) and request.user.is_authenticated:
+            reads = request.method in SAFE_METHODS or path == "/runs/bulk/"  # which compares, too
+            access.require(access.Right.VIEW if reads else access.Right.OPERATE)
+        return get_response(request)
+
+    return middleware
+
+
+def host_of(request: HttpRequest) -> str:
+    """The name that a request was sent to, without the port; nothing where it is none that we answer to."""
+    try:
+        return split_domain_port(request.get_host())[0]
+    except DisallowedHost:
+        return ""
+
+
+def loopback_cookies(get_response: GetResponse) -> GetResponse:
+    """Cookies are Secure; over plain HTTP to this very machine they need not be, and some clients would drop them."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.cookies and not request.is_secure() and host_of(request) in settings.LOOPBACK_HOSTS:
+            for cookie in response.cookies.values():
+                cookie["secure"] = ""
+        return response
+
+    return middleware
+
+
+def _is_loopback(address: str) -> bool:
+    if not address:  # it did not come over a network
+        return True
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def _local_user() -> Any:

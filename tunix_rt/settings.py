@@ -3,6 +3,7 @@
 The table of variables is in docs/operations.md.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -20,13 +21,13 @@ def one_of(name: str, allowed: tuple[str, ...], default: str) -> str:
     return value
 
 
-def positive(name: str, default: int) -> int:
+def whole(name: str, default: int, *, minimum: int = 1) -> int:
     try:
         value = env.int(name, default)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise ImproperlyConfigured(f"{name} must be a whole number of 1 or more, not {env.str(name)!r}.")
+        value = minimum - 1
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name} must be a whole number of {minimum} or more, not {env.str(name)!r}.")
     return value
 
 
@@ -52,22 +53,32 @@ SECRET_KEY = env.str("TUNIX_RT_SECRET_KEY", "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("TUNIX_RT_SECRET_KEY is not set. `make run` makes one; see docs/operations.md.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+if TUNIX_RT_AUTH == "open" and (other := [host for host in ALLOWED_HOSTS if host not in LOOPBACK_HOSTS]):
+    raise ImproperlyConfigured(f"TUNIX_RT_AUTH=open answers loopback names only, not ALLOWED_HOSTS={','.join(other)}.")
+# How many reverse proxies of our own stand before this server. What they say of the client is believed; without any,
+# everybody could say it.
+PROXIES = whole("TUNIX_RT_PROXIES", 0, minimum=0)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 # --- what runs may do -------------------------------------------------------------------------------------------------
 
 TUNIX_PYTHON = env.str("TUNIX_PYTHON", str(BASE_DIR / ".venv-tunix" / "bin" / "python"))
 TUNIX_COMMAND = env.str("TUNIX_COMMAND", "")
-DEFAULT_TIMEOUT_SECONDS = positive("TUNIX_RT_DEFAULT_TIMEOUT_SECONDS", 24 * 3600)
-SLOTS = positive("TUNIX_RT_SLOTS", 1)
+DEFAULT_TIMEOUT_SECONDS = whole("TUNIX_RT_DEFAULT_TIMEOUT_SECONDS", 24 * 3600)
+SLOTS = whole("TUNIX_RT_SLOTS", 1)
 # A supervisor says every few seconds that it lives; silent for a lease, its run is lost. At least six heartbeats long.
-HEARTBEAT_SECONDS = positive("TUNIX_RT_HEARTBEAT_SECONDS", 5)
-LEASE_SECONDS = positive("TUNIX_RT_LEASE_SECONDS", 60)
+HEARTBEAT_SECONDS = whole("TUNIX_RT_HEARTBEAT_SECONDS", 5)
+LEASE_SECONDS = whole("TUNIX_RT_LEASE_SECONDS", 60)
 if LEASE_SECONDS < 6 * HEARTBEAT_SECONDS:
     raise ImproperlyConfigured("TUNIX_RT_LEASE_SECONDS must be at least 6 times TUNIX_RT_HEARTBEAT_SECONDS.")
 # Between the polite signal and the last one: a trainer saves its checkpoint, and XLA delays Python's handlers.
-GRACE_SECONDS = positive("TUNIX_RT_GRACE_SECONDS", 30)
-MAX_UPLOAD_BYTES = positive("TUNIX_RT_MAX_UPLOAD_BYTES", 20 * 1024**3)
+GRACE_SECONDS = whole("TUNIX_RT_GRACE_SECONDS", 30)
+MAX_UPLOAD_BYTES = whole("TUNIX_RT_MAX_UPLOAD_BYTES", 20 * 1024**3)
+MAX_UPLOAD_ROWS = whole("TUNIX_RT_MAX_UPLOAD_ROWS", 100_000_000)
+# So much stays free on the disk for logs, checkpoints and the database of what runs already.
+MIN_FREE_BYTES = whole("TUNIX_RT_MIN_FREE_BYTES", 256 * 1024**2, minimum=0)
+# Of one user; 0 is without a limit. Whoever works alone on his own machine limits himself.
+LAUNCHES_PER_MINUTE = whole("TUNIX_RT_LAUNCHES_PER_MINUTE", 0 if TUNIX_RT_AUTH == "open" else 120, minimum=0)
 
 # --- database ---------------------------------------------------------------------------------------------------------
 
@@ -109,29 +120,50 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "knox",
+    "axes",
     "runs",
 ]
 MIDDLEWARE = [
     "tunix_rt.middleware.request_seconds",
+    "tunix_rt.middleware.loopback_cookies",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "tunix_rt.middleware.api_without_trailing_slash",
     "tunix_rt.middleware.same_origin_writes",
+    "tunix_rt.middleware.bounded_body",
     "tunix_rt.middleware.database_away",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tunix_rt.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
-MIDDLEWARE.append(
-    "django.contrib.auth.middleware.LoginRequiredMiddleware"
+MIDDLEWARE += (
+    [
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+        "tunix_rt.middleware.pages_by_role",
+    ]
     if TUNIX_RT_AUTH == "required"
-    else "tunix_rt.middleware.open_mode_user"
+    else ["tunix_rt.middleware.open_mode_user"]
 )
+MIDDLEWARE.append("axes.middleware.AxesMiddleware")
+# Failed logins are counted in the database, for all workers: by account and by address, each for itself.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=10)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "runs.access.address_of"
+AXES_LOCKOUT_CALLABLE = "tunix_rt.errors.too_many_logins"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 CSRF_FAILURE_VIEW = "tunix_rt.errors.csrf_failure"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
@@ -169,6 +201,14 @@ STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestSta
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+# Cookies go over HTTPS only, except to this very machine: see tunix_rt.middleware.loopback_cookies.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+# Browsers are told to come by HTTPS from now on; Django says it over HTTPS only. What sends plain HTTP there is the
+# proxy that ends TLS, so that we need not redirect (W008).
+SECURE_HSTS_SECONDS = 365 * 24 * 3600
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXIES else None
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -183,12 +223,19 @@ CONTENT_SECURITY_POLICY = {
 CSP_WITH_INLINE_STYLES = {"style-src": [SELF, UNSAFE_INLINE]}
 
 LOGIN = TUNIX_RT_AUTH == "required"
-PERMISSIONS = ["rest_framework.permissions.IsAuthenticated" if LOGIN else "rest_framework.permissions.AllowAny"]
+PERMISSIONS = ["runs.api.permissions.ByRole" if LOGIN else "rest_framework.permissions.AllowAny"]
+AUTHENTICATION = [
+    "runs.api.authentication.TokenAuthentication",
+    "rest_framework.authentication.SessionAuthentication",
+]
+KNOX_TOKEN_MODEL = "runs.ApiToken"
+# The prefix is for those who look for secrets in what was committed by mistake.
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "trt_"}
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["runs.api.renderers.JSONRenderer", "runs.api.renderers.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": ["runs.api.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "runs.api.renderers.Negotiation",
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"] if LOGIN else [],
+    "DEFAULT_AUTHENTICATION_CLASSES": AUTHENTICATION if LOGIN else [],
     "DEFAULT_PERMISSION_CLASSES": PERMISSIONS,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser" if LOGIN else None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -201,6 +248,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SCHEMA_PATH_PREFIX": "/api",
     "SERVE_PERMISSIONS": PERMISSIONS,
+    "SERVE_AUTHENTICATION": AUTHENTICATION if LOGIN else [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -8,7 +8,7 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from runs import datasets, services
+from runs import access, datasets, services
 
 log = logging.getLogger(__name__)
 Errors = dict[str, list[str]]
@@ -18,6 +18,9 @@ STATUS_OF = {
     datasets.KeyTaken: 409,
     datasets.TooLarge: 413,
     datasets.DiskFull: 507,
+    access.NotAllowed: 403,
+    services.TooOften: 429,
+    services.DiskAlmostFull: 507,
     services.NotEnded: 409,
     services.AlreadyEnded: 409,
     services.NothingToResume: 409,
@@ -51,7 +54,8 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
         error = datasets.DiskFull(datasets.DISK_FULL)
     for kind, code in STATUS_OF.items():
         if isinstance(error, kind):
-            return Response({"detail": str(error)}, status=code)
+            headers = {"Retry-After": "60"} if code == status.HTTP_429_TOO_MANY_REQUESTS else None
+            return Response({"detail": str(error)}, status=code, headers=headers)
     response = exception_handler(error, context)
     if response is not None:
         response.data = {"detail": _one_sentence(response.data)}

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+)
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers as fields
 
@@ -22,6 +26,14 @@ KEY_SCHEMA = {"type": "string", "pattern": f"^(?!.*\\.\\.){KEY.pattern}$", "maxL
 EMPTY = {"type": "string", "maxLength": 0}
 MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}, EMPTY]}
 TAG_SCHEMA = {"type": "string", "pattern": r"^[^\s,\x00]([^,\x00\r\n\t]*[^\s,\x00])?$", "maxLength": TAG_LENGTH}
+
+
+class TokenScheme(OpenApiAuthenticationExtension):
+    target_class = "runs.api.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "description": "A token of /account/, with the scope read or write."}
 
 
 class NumberSchema(OpenApiSerializerFieldExtension):

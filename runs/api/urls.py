@@ -1,5 +1,7 @@
 """Addresses of the API, without a trailing slash; tunix_rt.middleware takes one off."""
 
+from typing import Any
+
 from csp.decorators import csp_update
 from django.conf import settings
 from django.urls import URLPattern, path
@@ -10,7 +12,7 @@ from runs.api.views import datasets, logs, runs, server, training
 with_inline_styles = csp_update(settings.CSP_WITH_INLINE_STYLES)
 
 
-def call(route: str, view: type, name: str, **options: str) -> URLPattern:
+def call(route: str, view: type, name: str, **options: Any) -> URLPattern:
     return path(route, with_inline_styles(view.as_view(**options)), name=name)  # type: ignore[attr-defined]
 
 
@@ -36,7 +38,8 @@ urlpatterns = [
     call("api/datasets/<str:key>", datasets.DatasetView, "api-dataset"),
     call("api/datasets/<str:key>/data", datasets.DatasetDataView, "api-dataset-data"),
     call("api/schema", SpectacularAPIView, "schema"),
-    call("api/docs", SpectacularSwaggerSplitView, "api-docs", url_name="schema"),
+    # Its answer to OPTIONS would be a template that it does not name.
+    call("api/docs", SpectacularSwaggerSplitView, "api-docs", url_name="schema", http_method_names=["get", "head"]),
     call("metrics", server.PrometheusView, "prometheus"),
     call("healthz", server.HealthView, "healthz"),
     call("readyz", server.ReadyView, "readyz"),

@@ -5,7 +5,10 @@ Never raises: a disk that is full costs output, not the training.
 
 import os
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
+
+from runs.masking import Mask
 
 # A file's head is what a reader by offset follows; its last MiB is the tail, written when the stream ends.
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -14,9 +17,19 @@ TAIL_BYTES = 1024 * 1024
 
 class Stream:
     def __init__(
-        self, path: Path, *, max_bytes: int = MAX_FILE_BYTES, tail_bytes: int = TAIL_BYTES, keep: int = 10_240
+        self,
+        path: Path,
+        *,
+        secrets: Iterable[str] = (),
+        max_bytes: int = MAX_FILE_BYTES,
+        tail_bytes: int = TAIL_BYTES,
+        keep: int = 10_240,
     ):
-        """Append to `path` up to `max_bytes`; keep `keep` bytes of the head and of the tail in memory."""
+        """Append to `path` up to `max_bytes`; keep `keep` bytes of the head and of the tail in memory.
+
+        `secrets`, and what looks like one, are masked in all of it.
+        """
+        self._mask = Mask(secrets)
         self.total = 0
         self.lost = 0
         self._head_room = max(0, max_bytes - tail_bytes)
@@ -32,6 +45,9 @@ class Stream:
             self._file = None
 
     def write(self, data: bytes) -> None:
+        self._take(self._mask.feed(data))
+
+    def _take(self, data: bytes) -> None:
         self.total += len(data)
         if len(self._head) < self._keep:
             self._head += data[: self._keep - len(self._head)]
@@ -54,6 +70,7 @@ class Stream:
 
     def close(self) -> None:
         """Write the tail behind a line that says how much is missing before it."""
+        self._take(self._mask.rest())
         if self._tail and self._file is not None:
             missing = self.total - self.lost - os.fstat(self._file).st_size - self._tail_size
             if missing > 0:

@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
-from runs import checkpoints, datasets, lifecycle, manifest, tunix
+from runs import checkpoints, datasets, lifecycle, manifest, masking, tunix
 from runs.execution import command, wake
 from runs.execution.cause import Ending, ending
 from runs.execution.lease import LeaseKeeper
@@ -53,8 +53,9 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     if not lifecycle.start(run_id, token, {"supervisor": me}):
         log.info("run %s: not started: cancelled, or another's", run_id)
         return
-    streams = {name: Stream(directory.log(name)) for name in ("stdout", "stderr")}
     environment = command.environment(run_id, directory.path)
+    secrets = masking.values_in(environment)
+    streams = {name: Stream(directory.log(name), secrets=secrets) for name in ("stdout", "stderr")}
     try:
         tree = ProcessTree(arguments, cwd=directory.path, env=environment, **streams)
     except NotStarted as error:
@@ -63,7 +64,7 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     log.info("run %s: started process %d", run_id, tree.pid)
     usage = Usage(tree.descendants)
     report = Report(run, streams, usage)
-    report.began(arguments, sorted(environment))
+    report.began(masking.arguments(arguments, secrets), sorted(environment))
     keeper = LeaseKeeper(run, token, report, wake_up)
     keeper.start()
     timeout = float(run.config.get("timeout_seconds") or settings.DEFAULT_TIMEOUT_SECONDS)

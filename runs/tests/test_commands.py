@@ -33,6 +33,7 @@ def rows(tmp_path):
     return path
 
 
+@pytest.mark.django_db
 def test_add_dataset_adds_once(rows, data_dir):
     again = ["add_dataset", str(rows), "--name", "mine", "--version", "v1"]
     assert say(*again) == f"mine-v1 added: 3 rows, {rows.stat().st_size} bytes\n"

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from runs import trash
+from runs import services, trash
 from runs.models import RunTag, TunixRun
 from runs.rundir import RunDirectory
 from runs.tests.helpers import assert_error, create_run, ids, random_id
@@ -172,7 +172,7 @@ def test_what_another_run_shares_is_not_freed(data_dir):
     alone = RunDirectory(run.run_id)
     assert alone.size() >= len(block) > alone.freed() > 0
     assert trash.bytes_freed_by([run]) == alone.freed()
-    trash.put(resumed, for_good=True)
+    services.delete(resumed, purge=True)
     assert alone.freed() == alone.size(), "now the last name of it goes with this run"
 
 

@@ -1,16 +1,14 @@
 """TUNIX_RT_AUTH=required: a real server that lets nobody in without a login, and everybody in with one."""
 
-import re
 from urllib.parse import urlencode
 
 import pytest
 
+from runs.tests.accounts import FORM, PASSWORD, Browser, token_in
 from runs.tests.databases import new_database
 from runs.tests.helpers import LAUNCH, NOBODY, arithmetic_rows
 from runs.tests.server import running_server
 
-PASSWORD = "correct horse battery staple"
-FORM = "application/x-www-form-urlencoded"
 NO_LOGIN = {"detail": "Authentication credentials were not provided."}
 
 
@@ -24,36 +22,6 @@ def server(tmp_path_factory):
     ):
         server.manage("first_admin")
         yield server
-
-
-def cookies_of(answer):
-    return dict(each.partition(";")[0].split("=", 1) for each in answer.headers.get_all("Set-Cookie", ()))
-
-
-class Browser:
-    """Somebody with cookies. `token` is what a form or a script of ours sends along with a write."""
-
-    def __init__(self, server):
-        self.server, self.cookies = server, {}
-
-    def ask(self, method, path, body=None, **headers):
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        answer = self.server.request(method, path, body, {"Cookie": cookie} | headers)
-        self.cookies |= cookies_of(answer)
-        return answer
-
-    def log_in(self, password=PASSWORD, path="/login/"):
-        form = self.ask("GET", path).content.decode()
-        fields = {"username": "admin", "password": password, "csrfmiddlewaretoken": token_in(form)}
-        return self.ask("POST", path, urlencode(fields).encode(), **{"Content-Type": FORM})
-
-    @property
-    def token(self):
-        return {"X-CSRFToken": self.cookies["csrftoken"]}
-
-
-def token_in(html):
-    return re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', html)[1]
 
 
 @pytest.fixture
@@ -86,7 +54,7 @@ CALLS = [
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
 def test_no_call_of_the_api_is_for_strangers(stranger, method, path, body):
     answer = stranger.ask(method, path, body)
-    assert answer.status_code == 403
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json() == NO_LOGIN
 
@@ -94,7 +62,7 @@ def test_no_call_of_the_api_is_for_strangers(stranger, method, path, body):
 @pytest.mark.parametrize("path", ["/api/schema", "/api/docs"])
 def test_the_document_is_not_for_strangers_either(stranger, path):
     answer = stranger.ask("GET", path)
-    assert answer.status_code == 403
+    assert answer.status_code == 401
     assert b"/api/tunix/runs" not in answer.content
 
 
@@ -129,8 +97,8 @@ def test_the_login_page_is_for_everybody(stranger):
 
 
 def test_a_wrong_password_lets_nobody_in(stranger):
-    assert stranger.log_in("wrong").status_code == 200
-    assert stranger.ask("GET", "/api/tunix/runs").status_code == 403
+    assert stranger.log_in(password="wrong").status_code == 200
+    assert stranger.ask("GET", "/api/tunix/runs").status_code == 401
 
 
 def test_after_the_login_everything_works(admin):
@@ -184,7 +152,7 @@ def test_after_the_logout_nothing_works(admin):
     fields = urlencode({"csrfmiddlewaretoken": token_in(form)}).encode()
     answer = admin.ask("POST", "/logout/", fields, **{"Content-Type": FORM})
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/")
-    assert admin.ask("GET", "/api/tunix/runs").status_code == 403
+    assert admin.ask("GET", "/api/tunix/runs").status_code == 401
 
 
 def test_an_address_that_is_not_there_is_404_for_strangers_too(stranger):

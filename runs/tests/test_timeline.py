@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from runs import timeline
-from runs.models import TunixRun
+from runs import audit, timeline
+from runs.models import Event, TunixRun
 from runs.tests.helpers import create_run
 
 pytestmark = pytest.mark.django_db
@@ -16,6 +16,16 @@ NOW = timezone.now()
 
 def events(**fields):
     return [(event.text, event.status) for event in timeline.of(create_run(**fields))]
+
+
+def test_what_people_did_is_told_with_who_and_from_where(api):
+    run = create_run(started_at=NOW - timedelta(hours=1))
+    audit.record(Event.Act.LAUNCH, run=run, mode="dry-run")
+    api.patch(f"/api/tunix/runs/{run.run_id}", {"tags": ["a"]})
+    found = [(event.text, event.by) for event in timeline.of(run)]
+    assert found[0] == ("Changed notes or tags", "local from 127.0.0.1")
+    ((_, by),) = [each for each in found if each[0] == "Launched"]
+    assert by.endswith(" by command")
 
 
 def test_from_launch_to_end():
@@ -29,8 +39,9 @@ def test_from_launch_to_end():
         ("Local execution cancelled", "cancelled"),
         ("Cancel was asked for", "cancelled"),
         ("Started on forge", "running"),
-        ("Launched by mk", "pending"),
+        ("Launched", "pending"),
     ]
+    assert timeline.of(TunixRun.objects.get())[-1].by == "mk"
 
 
 def test_what_has_not_happened_is_not_told():

@@ -13,6 +13,8 @@ from rest_framework.test import APIClient
 from runs import datasets
 from runs.tests.helpers import arithmetic_rows, assert_error
 
+pytestmark = pytest.mark.django_db
+
 GOOD = b'{"prompt": "1 + 1 =", "response": "2"}\n'
 
 

@@ -14,13 +14,14 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
-from runs import services, trash, validation
+from runs import access, services, trash, validation
 from runs.filters import TOO_SLOW, RunTableFilter
 from runs.models import TunixRun
 from runs.time_limit import TooSlow
 from runs.views.shared import uuid_or_404
 
 MAX_RUNS = 10_000
+RIGHTS = {"compare": access.Right.VIEW, "delete": access.Right.ADMINISTER}
 
 
 @require_POST
@@ -32,6 +33,7 @@ def bulk(request: HttpRequest) -> HttpResponse:
     except TooSlow:
         messages.error(request, f"The search {TOO_SLOW}.")
         runs = []
+    access.require(RIGHTS.get(action or "", access.Right.OPERATE))
     back = redirect(f"{reverse('history')}?{request.GET.urlencode()}" if request.GET else reverse("history"))
     if not runs:
         messages.error(request, "No run was selected.")

@@ -4,14 +4,14 @@ import uuid
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs import charts, comparison
 from runs.models import TunixRun
 from runs.views.shared import scale_of, uuid_or_404
 
 
-@require_GET
+@require_safe
 def compare(request: HttpRequest) -> HttpResponse:
     run_ids = list(dict.fromkeys(uuid_or_404(each) for each in request.GET.getlist("run")))
     runs, missing = _found(run_ids[: comparison.MAX_RUNS])

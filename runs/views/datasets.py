@@ -6,10 +6,10 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from runs import datasets
+from runs import datasets, services
 from runs.forms import LaunchForm, UploadForm
 from runs.models import TunixRun
 
@@ -17,9 +17,9 @@ PANEL_ROWS = 10
 PREVIEW_ROWS = 10
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def dataset_list(request: HttpRequest) -> HttpResponse:
-    if request.method == "GET":
+    if request.method != "POST":
         return _dataset_page(request, UploadForm())
     form = UploadForm(request.POST, request.FILES)
     try:
@@ -37,7 +37,8 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
 
 def _added(form: UploadForm) -> tuple[datasets.Dataset, str]:
     given = form.cleaned_data
-    dataset, new = datasets.add(given["dataset_name"], given["dataset_version"], given["file"].chunks(1024**2))
+    name, version, rows = given["dataset_name"], given["dataset_version"], given["file"].chunks(1024**2)
+    dataset, new = services.add_dataset(name, version, rows)
     return dataset, f"{dataset.key} {'is stored' if new else 'was here already, with the same content'}."
 
 
@@ -68,7 +69,7 @@ def _dataset_page(request: HttpRequest, upload: UploadForm, status: int = 200, *
     )
 
 
-@require_GET
+@require_safe
 def dataset_page(request: HttpRequest, key: str) -> HttpResponse:
     try:
         dataset = datasets.get(key)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.filters import RunTableFilter
 from runs.limits import TRAINING
@@ -26,7 +26,7 @@ class _Echo:
         return text
 
 
-@require_GET
+@require_safe
 def export(request: HttpRequest, kind: str) -> HttpResponse | StreamingHttpResponse:
     filters = RunTableFilter(request.GET, TunixRun.objects.alive(), request=request)
     if kind not in KINDS:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from runs.filters import COLUMNS_SHOWN, TOO_SLOW, RunTableFilter
@@ -21,7 +21,7 @@ UNCOUNTED = {"status", "page", "sort", "column"}
 Status = TunixRun.Status
 
 
-@require_GET
+@require_safe
 @vary_on_headers("HX-Request")
 def history(request: HttpRequest) -> HttpResponse:
     filters = RunTableFilter(request.GET, TunixRun.objects.alive(), request=request)
@@ -75,7 +75,7 @@ def _choices(request: HttpRequest, *, nothing_found: bool) -> dict[str, Any]:
     }
 
 
-@require_GET
+@require_safe
 def run_line(request: HttpRequest, run_id: str) -> HttpResponse:
     """A row of the table by itself, for one that is still under way."""
     run = run_or_404(run_id)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs import loglines, logs
 from runs.models import TunixRun
@@ -13,7 +13,7 @@ from runs.views.shared import number_in, run_or_404
 FIND_LENGTH = 200
 
 
-@require_GET
+@require_safe
 def run_log(request: HttpRequest, run_id: str) -> HttpResponse:
     """`?stream=`, then `offset` (where to begin), `after` and `line` (what has come since) or `find`."""
     run = run_or_404(run_id)

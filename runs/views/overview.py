@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from runs import datasets, provenance, services
@@ -25,7 +25,7 @@ ROWS_PER_LIST = 5
 Status = TunixRun.Status
 
 
-@require_GET
+@require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {}
     if "reproduce" in request.GET:
@@ -66,7 +66,7 @@ def _overview(**context: Any) -> dict[str, Any]:
     }
 
 
-@require_GET
+@require_safe
 def history_panel(request: HttpRequest) -> HttpResponse:
     """The newest runs, fetched when the panel on the overview is opened."""
     runs = TunixRun.objects.alive().newest_first().for_table()[:PANEL_ROWS]
@@ -83,7 +83,7 @@ def launch(request: HttpRequest) -> HttpResponse:
     dry_run = request.POST.get("action") != "train"
     try:
         run = services.launch(form.to_request(owner_of(request), dry_run=dry_run))
-    except services.LocalRunsUnavailable as error:
+    except (services.LocalRunsUnavailable, services.TooOften, services.DiskAlmostFull) as error:
         messages.error(request, str(error))
         return HttpResponseClientRedirect(reverse("overview")) if in_place else redirect("overview")
     if in_place and not dry_run:

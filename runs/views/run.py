@@ -9,10 +9,10 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
 
-from runs import charts, checkpoints, metrics, progress, provenance, services, timeline, trash
+from runs import access, charts, checkpoints, metrics, progress, provenance, services, timeline, trash
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
 from runs.views.log import log_of
@@ -34,13 +34,19 @@ def retry(request: HttpRequest, run_id: str) -> HttpResponse:
     run = run_or_404(run_id)
     try:
         again = services.retry(run, resume="resume" in request.POST, owner=owner_of(request))
-    except (services.NotEnded, services.NothingToResume, services.LocalRunsUnavailable) as error:
+    except (
+        services.NotEnded,
+        services.NothingToResume,
+        services.LocalRunsUnavailable,
+        services.TooOften,
+        services.DiskAlmostFull,
+    ) as error:
         messages.error(request, str(error))
         return redirect(run)
     return redirect(again)
 
 
-@require_GET
+@require_safe
 def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
     run = run_or_404(run_id)
     return render(request, "runs/run.html", _page(request, run, AnnotateForm.of(run)))
@@ -60,7 +66,7 @@ def _page(request: HttpRequest, run: TunixRun, form: AnnotateForm) -> dict[str, 
     }
 
 
-@require_GET
+@require_safe
 def run_head(request: HttpRequest, run_id: str) -> HttpResponse:
     """Status, progress and figures, for a page that follows a run. One that has ended is drawn anew, whole."""
     run = run_or_404(run_id)
@@ -88,7 +94,7 @@ def _comparison(run: TunixRun) -> provenance.Comparison | None:
     return provenance.same_metrics(run, source) if source and run.status == TunixRun.Status.COMPLETED else None
 
 
-@require_GET
+@require_safe
 def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
     """The charts, and the checkpoints beside them, for a page that follows a run."""
     run = run_or_404(run_id)
@@ -97,7 +103,7 @@ def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
     return render(request, "runs/_charts.html", {"run": run, "polled": True, **found})
 
 
-@require_GET
+@require_safe
 def run_row(request: HttpRequest, run_id: str) -> HttpResponse:
     """What a row shows when it is opened in place."""
     return render(request, "runs/_run_detail.html", {"run": run_or_404(run_id)})
@@ -115,11 +121,12 @@ def annotate(request: HttpRequest, run_id: str) -> HttpResponse:
     return redirect(run)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, run_id: str) -> HttpResponse:
     """Says first what will happen."""
+    access.require(access.Right.ADMINISTER)
     run = run_or_404(run_id)
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "runs/delete.html", {"run": run, "bytes": trash.bytes_freed_by([run])})
     purge = "purge" in request.POST
     try:

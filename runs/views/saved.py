@@ -6,8 +6,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from runs import services
 from runs.forms import SavedViewForm
-from runs.limits import SAVED_VIEWS
 from runs.models import SavedView
 
 
@@ -30,10 +30,11 @@ def save(request: HttpRequest) -> HttpResponse:
         messages.error(request, "; ".join(f"{name} {each}" for name, errors in form.errors.items() for each in errors))
         return back
     name, query = form.cleaned_data["name"], query_of(QueryDict(form.cleaned_data["query"]))
-    if not SavedView.objects.filter(name=name).exists() and SavedView.objects.count() >= SAVED_VIEWS:
-        messages.error(request, f"There are {SAVED_VIEWS} views already. Forget one first.")
+    try:
+        services.keep_view(name, query)
+    except services.TooManyViews as error:
+        messages.error(request, str(error))
         return back
-    SavedView.objects.update_or_create(name=name, defaults={"query": query})
     messages.success(request, f"The view “{name}” is kept.")
     return back
 
@@ -41,6 +42,6 @@ def save(request: HttpRequest) -> HttpResponse:
 @require_POST
 def forget(request: HttpRequest, view_id: int) -> HttpResponse:
     view = get_object_or_404(SavedView, pk=view_id)
-    view.delete()
+    services.forget_view(view)
     messages.success(request, f"The view “{view.name}” is forgotten. No run was changed.")
     return redirect("history")

@@ -5,18 +5,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from runs import trash
+from runs import services, trash
 from runs.templatetags.look import size
 
 SHOWN = 200
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def trash_page(request: HttpRequest) -> HttpResponse:
     shown = list(trash.contents().for_table()[:SHOWN])
     freed = trash.bytes_freed_by(shown)
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "runs/trash.html", {"runs": shown, "bytes": freed})
-    done = sum(trash.free(run.run_id) for run in shown)
+    done = services.free_from_trash(shown)
     messages.success(request, f"Freed {done} run{'' if done == 1 else 's'}, {size(freed)}.")
     return redirect("trash")

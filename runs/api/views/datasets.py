@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -11,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from runs import datasets
+from runs import datasets, services
 from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.parsers import FormParser, RowsParser, TakesChunked
@@ -51,10 +50,8 @@ class DatasetListView(TakesChunked, generics.GenericAPIView):
     def post(self, request: Request) -> Response:
         """Add a dataset. It appears when every row has been checked, or not at all."""
         check_query(request, "dataset_name", "dataset_version")
-        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_UPLOAD_BYTES + 1024**2:
-            raise datasets.TooLarge(f"A dataset may have {settings.MAX_UPLOAD_BYTES:,} bytes. Nothing was stored.")
         name, version, chunks = upload_of(request)
-        dataset, new = datasets.add(name, version, chunks)
+        dataset, new = services.add_dataset(name, version, chunks)
         return Response(dataset.manifest, status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
 

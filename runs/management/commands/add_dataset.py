@@ -6,13 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from runs import datasets
+from runs import datasets, services
 
 
 def add_file(path: Path, name: str, version: str) -> tuple[datasets.Dataset, bool]:
     """The dataset that `path` became, and whether it is new. Raises CommandError."""
     try:
-        return datasets.add(name, version, _chunks(path))
+        return services.add_dataset(name, version, _chunks(path))
     except datasets.UploadRefused as error:
         raise CommandError("\n".join([str(error), *error.problems])) from error
     except datasets.DatasetError as error:

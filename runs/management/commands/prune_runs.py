@@ -1,13 +1,14 @@
 """Free old runs for good. Says what it would free, unless it is told to do it."""
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from runs import trash
+from runs import services, trash
 from runs.models import TunixRun
 from runs.templatetags.look import size
 
@@ -50,7 +51,10 @@ class Command(BaseCommand):
         if not yes:
             self.stdout.write(f"Would free {what}. Nothing was freed; --yes does it.")
             return
-        left = [run for run in runs if not trash.put(run, for_good=True) or TunixRun.objects.filter(pk=run.pk).exists()]
+        for run in runs:
+            with suppress(services.NotEnded):
+                services.delete(run, purge=True)
+        left = [run for run in runs if TunixRun.objects.filter(pk=run.pk).exists()]
         if left:
             raise CommandError(f"{len(left)} of {what} are left: the log says why. housekeeping tries again.")
         self.stdout.write(f"Freed {what}.")

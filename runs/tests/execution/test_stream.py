@@ -19,8 +19,8 @@ def written(chunks, **limits):
         stream = Stream(path, **limits)
         for chunk in chunks:
             stream.write(chunk)
-        found = stream.head_and_tail()
         stream.close()
+        found = stream.head_and_tail()
         return path.read_bytes(), found
 
 

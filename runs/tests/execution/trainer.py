@@ -57,6 +57,8 @@ if "checkpoint" in wanted:
     (directory / "commit_success.txt").touch()
 if "hog" in wanted:  # more memory than there is
     hoard = [bytearray(os.urandom(1024) * 1024) for _ in range(int(wanted["hog"]))]
+if "environment" in wanted:
+    print(*(f"{name}={value}" for name, value in os.environ.items()), sep="\n", flush=True)
 if "megabytes" in wanted:
     block = b"x" * (1024 * 1024 - 1) + b"\n"
     for _ in range(int(wanted["megabytes"])):

@@ -1,0 +1,261 @@
+"""Every address × every role × every method, asked of a real server; and what a token's scope takes away."""
+
+import itertools
+import json
+
+import pytest
+from django.urls import URLResolver, get_resolver
+
+from runs.access import Right
+from runs.tests.accounts import PASSWORD, ROLES, Browser, make_people
+from runs.tests.databases import new_database
+from runs.tests.helpers import LAUNCH, NOBODY, arithmetic_rows
+from runs.tests.server import running_server
+
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+SAFE = METHODS[:3]
+RANK = {"stranger": 0, "nobody": 0, "viewer": 1, "operator": 2, "admin": 3}
+NEEDS = {Right.VIEW: 1, Right.OPERATE: 2, Right.ADMINISTER: 3}
+# Each takes a run of its own: some of these free it.
+RUNS = 600
+MAKE_RUNS = f"""
+from runs.tests.helpers import create_run
+for _ in range({RUNS}):
+    print(create_run().run_id)
+"""
+
+# What differs from the rule: reading takes viewer, all else operator.
+ADMINISTER = {
+    ("api-run", "DELETE"), ("api-restore", "POST"), ("run-restore", "POST"), ("trash", "POST"),
+    *((name, method) for name in ("run-delete", "events", "events-export") for method in ("GET", "HEAD", "POST")),
+}  # fmt: skip
+# Of whoever is signed in, or of nobody.
+OF_NO_ROLE = {"account", "password", "token-revoke", "login", "logout", "favicon", "healthz"}
+OPEN_TO_STRANGERS = {"login", "logout", "favicon", "healthz"}
+
+
+def addresses():
+    """Name and path of every address of ours, its parts filled in with `{run}` or what is there."""
+    parts = {"run_id": "{run}", "key": "arithmetic-v1", "step": "1", "view_id": "1", "kind": "csv", "token_key": "x"}
+    for pattern in get_resolver().url_patterns:
+        if isinstance(pattern, URLResolver) and pattern.app_name == "admin":
+            continue
+        for each in pattern.url_patterns if isinstance(pattern, URLResolver) else [pattern]:
+            path = "/" + str(each.pattern)
+            for name, value in parts.items():
+                path = path.replace(f"<str:{name}>", value).replace(f"<int:{name}>", value)
+            assert "<" not in path, f"{path}: say in `parts` what stands there"
+            yield each.name or "favicon", path
+
+
+def needed(name, method):
+    if name in OF_NO_ROLE:
+        return 0
+    if (name, method) in ADMINISTER:
+        return NEEDS[Right.ADMINISTER]
+    return NEEDS[Right.VIEW if method in SAFE else Right.OPERATE]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    home = tmp_path_factory.mktemp("roles") / "server"
+    home.mkdir()
+    with (
+        new_database(home) as database,
+        running_server(
+            home, database.url, pages=True, TUNIX_RT_AUTH="required", TUNIX_RT_LAUNCHES_PER_MINUTE="0"
+        ) as server,
+    ):
+        make_people(server)
+        server.runs = iter(server.manage("shell", "--verbosity=0", "-c", MAKE_RUNS).split())
+        yield server
+
+
+@pytest.fixture(scope="module")
+def people(server):
+    found = {"stranger": Browser(server)}
+    for role in ROLES:
+        found[role] = Browser(server)
+        assert found[role].log_in(role).status_code == 302
+    return found
+
+
+def verdict(answer):
+    if answer.status_code in (401, 403) or answer.headers.get("Location", "").startswith("/login/"):
+        return "refused"
+    return "allowed" if answer.status_code < 500 or answer.status_code == 503 else f"broken: {answer.status_code}"
+
+
+def test_every_address_for_every_role_and_method(server, people):
+    asked, holes = 0, []
+    for (name, path), method in itertools.product(addresses(), METHODS):
+        for role, browser in people.items():
+            if name == "logout" and role != "stranger":
+                continue  # it would
+            run = next(server.runs) if "{run}" in path and method not in SAFE else NOBODY
+            # A body that is wrong in itself: what may be done is refused for it, after the role.
+            answer = browser.ask(method, path.format(run=run), b"", **browser.token)
+            free = name in OPEN_TO_STRANGERS or (name in OF_NO_ROLE and role != "stranger")
+            wanted = "allowed" if free or (role != "stranger" and RANK[role] >= needed(name, method)) else "refused"
+            asked += 1
+            if role == "stranger" and name in OPEN_TO_STRANGERS:
+                continue  # a form without its cookie is refused for that
+            if answer.status_code != 405 and verdict(answer) != wanted:
+                holes.append(f"{method} {path} as {role}: {answer.status_code}, {wanted} is right")
+    print(f"{asked:,} requests: {len(list(addresses()))} addresses, {len(METHODS)} methods, {len(people)} roles")
+    assert not holes, "\n".join(holes)
+    assert asked > 1_500
+
+
+def test_what_was_refused_did_not_happen(server, people):
+    """A run of its own for each act; the record says the same afterwards."""
+    acts = [
+        ("viewer", "POST", "/api/tunix/runs/{run}/retry", {}),
+        ("viewer", "PATCH", "/api/tunix/runs/{run}", {"notes": "x"}),
+        ("viewer", "POST", "/api/tunix/run", LAUNCH),
+        ("viewer", "POST", "/runs/{run}/retry/", {}),
+        ("operator", "DELETE", "/api/tunix/runs/{run}?purge=true", None),
+        ("operator", "POST", "/runs/{run}/delete/", {}),
+        ("operator", "POST", "/trash/", {}),
+    ]
+    admin = people["admin"]
+    before = json.loads(admin.ask("GET", "/api/tunix/runs?limit=100").content)
+    for role, method, path, body in acts:
+        run = next(server.runs)
+        record = admin.ask("GET", f"/api/tunix/runs/{run}").json()
+        answer = people[role].ask(method, path.format(run=run), body, **people[role].token)
+        assert answer.status_code == 403, (path, answer.content)
+        assert admin.ask("GET", f"/api/tunix/runs/{run}").json() == record
+    assert json.loads(admin.ask("GET", "/api/tunix/runs?limit=100").content) == before
+
+
+@pytest.mark.parametrize(("role", "action"), [("viewer", "tag"), ("viewer", "cancel"), ("operator", "delete")])
+def test_several_at_once_are_refused_alike(server, people, role, action):
+    run = next(server.runs)
+    answer = people[role].send("/runs/bulk/", action=action, run=run, sure="on", tag="x")
+    assert answer.status_code == 403
+    assert b"it takes the role" in answer.content
+    assert people["viewer"].send("/runs/bulk/", action="compare", run=run).status_code == 302
+
+
+def test_no_page_shows_a_button_that_would_be_refused(server, people):
+    run = next(server.runs)
+    acts = {
+        "operator": [b"Retry", b'action="/launch/"', b"Keep this view", b"Add tag", b'id="upload-form"', b">Edit<"],
+        "admin": [b"Delete\xe2\x80\xa6", b"/events/", b'"/admin/"'],
+    }
+    pages = ["/", "/runs/?status=completed", f"/runs/{run}/", "/datasets/", "/trash/"]
+    for role in ("viewer", "operator", "admin"):
+        seen = b"".join(people[role].ask("GET", page).content for page in pages)
+        for needs, marks in acts.items():
+            for mark in marks:
+                assert (mark in seen) == (RANK[role] >= RANK[needs]), f"{mark!r} for {role}"
+
+
+def test_who_has_no_role_is_told_what_to_do(people):
+    answer = people["nobody"].ask("GET", "/runs/")
+    assert answer.status_code == 403
+    assert b"Someone who administers this server gives it one" in answer.content
+    assert people["nobody"].ask("GET", "/account/").status_code == 200
+
+
+def test_the_admin_is_for_the_role_admin(people):
+    assert people["admin"].ask("GET", "/admin/").status_code == 200
+    assert people["admin"].ask("GET", "/admin/runs/event/").status_code == 200
+    for role in ("nobody", "viewer", "operator"):
+        for path in ("/admin/", "/admin/runs/event/", "/admin/auth/user/"):
+            assert people[role].ask("GET", path).status_code == 302
+
+
+def test_the_role_admin_makes_no_superuser(server, people):
+    """Nor touches one: it would be the way to become one."""
+    superuser = "from django.contrib.auth.models import User; User.objects.create_superuser('root', password='{}')"
+    server.manage("shell", "--verbosity=0", "-c", superuser.format(PASSWORD))
+    ids = "from django.contrib.auth.models import User; print(*[User.objects.get(username=n).pk for n in ('root','viewer')])"
+    root, viewer = server.manage("shell", "--verbosity=0", "-c", ids).split()
+    admin = people["admin"]
+    assert b'name="is_superuser"' not in admin.ask("GET", f"/admin/auth/user/{viewer}/change/").content
+    fields = {"username": "root", "is_superuser": "on", "password1": "x"}
+    assert admin.send(f"/admin/auth/user/{root}/change/", **fields).status_code == 403
+    assert admin.send(f"/admin/auth/user/{root}/password/", **fields).status_code == 403
+    admin.send(f"/admin/auth/user/{viewer}/change/", username="viewer", is_superuser="on", is_active="on")
+    still = "from django.contrib.auth.models import User; print(User.objects.filter(is_superuser=True).count())"
+    assert server.manage("shell", "--verbosity=0", "-c", still).strip() == "1"
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def make_token(browser, scope, name="sweep"):
+    page = browser.send("/account/", name=name, scope=scope, days="7").content.decode()
+    token = page.partition('<code class="token">')[2].partition("</code>")[0]
+    assert token.startswith("trt_"), page[:3000]
+    assert token not in browser.ask("GET", "/account/").content.decode(), "it is shown once"
+    return token
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_token_does_what_its_scope_and_its_owner_may(server, people):
+    rows = arithmetic_rows()
+    upload = "/api/datasets?dataset_name=tokens&dataset_version=v1"
+    rows_are = {"Content-Type": "application/x-ndjson"}
+    writes, reads = make_token(people["operator"], "write"), make_token(people["operator"], "read")
+    of_viewer = make_token(people["viewer"], "write")
+    for token in (writes, reads, of_viewer):
+        assert server.get("/api/tunix/runs", **bearer(token)).status_code == 200
+    assert server.post(upload, rows, **bearer(writes), **rows_are).status_code == 201
+    run = server.post("/api/tunix/run", LAUNCH, **bearer(writes)).json()
+    assert run["owner"] == "operator"
+    answer = server.post("/api/tunix/run", LAUNCH, **bearer(reads))
+    assert (answer.status_code, answer.json()) == (403, {"detail": "This token reads only."})
+    answer = server.post("/api/tunix/run", LAUNCH, **bearer(of_viewer))
+    assert answer.json()["detail"] == "Your account may not do this: it takes the role operator or admin."
+    assert server.request("DELETE", f"/api/tunix/runs/{run['run_id']}", None, bearer(writes)).status_code == 403
+    assert server.get("/runs/", **bearer(writes)).status_code == 302, "pages are for people"
+
+
+@pytest.mark.parametrize("token", ["", "x", "trt_" + "0" * 64, "a b", "\xff", "'; --", "x" * 5000, "%00"])
+def test_what_is_no_token_lets_nobody_in(server, token):
+    answer = server.get("/api/tunix/runs", **bearer(token))
+    assert answer.status_code == 401 and answer.json()["detail"]
+
+
+def test_a_token_is_kept_as_a_hash_and_ends(server, people):
+    token = make_token(people["operator"], "read", name="to be revoked")
+    ask = "from runs.models import ApiToken; print(list(ApiToken.objects.values_list('token_key', 'digest', 'name')))"
+    assert token not in server.manage("shell", "--verbosity=0", "-c", ask)
+    key = token[:15]
+    assert people["viewer"].send(f"/account/tokens/{key}/revoke/").status_code == 404, "it is another's"
+    assert server.get("/api/tunix/runs", **bearer(token)).status_code == 200
+    assert people["operator"].send(f"/account/tokens/{key}/revoke/").status_code == 302
+    assert server.get("/api/tunix/runs", **bearer(token)).status_code == 401
+    late = make_token(people["operator"], "read", name="late")
+    expire = (
+        "from runs.models import ApiToken; from django.utils import timezone; "
+        "ApiToken.objects.filter(name='late').update(expiry=timezone.now())"
+    )
+    server.manage("shell", "--verbosity=0", "-c", expire)
+    assert server.get("/api/tunix/runs", **bearer(late)).status_code == 401
+
+
+# --- who did what -----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_done_is_told_with_who_and_from_where(server, people):
+    run = next(server.runs)
+    people["operator"].ask("PATCH", f"/api/tunix/runs/{run}", {"tags": ["a"]}, **people["operator"].token)
+    people["admin"].ask("DELETE", f"/api/tunix/runs/{run}", **people["admin"].token)
+    exported = [json.loads(line) for line in people["admin"].ask("GET", "/events.jsonl").content.splitlines()]
+    of_run = [
+        (event["actor"], event["act"], event["way"], event["address"]) for event in exported if event["run_id"] == run
+    ]
+    assert of_run == [("operator", "annotate", "api", "127.0.0.1"), ("admin", "delete", "api", "127.0.0.1")]
+    assert {"login", "make_token", "revoke_token", "upload", "launch"} <= {event["act"] for event in exported}
+    assert not any(PASSWORD in json.dumps(event) or "trt_" in json.dumps(event) for event in exported)
+    page = people["admin"].ask("GET", "/events/?actor=operator&act=annotate").content.decode()
+    assert "changed notes or tags" in page and run in page
+    launched = [event for event in exported if event["act"] == "launch" and event["detail"].get("token")]
+    assert launched[0]["detail"]["token"] == "sweep"
