@@ -33,7 +33,11 @@ class TokenScheme(OpenApiAuthenticationExtension):
     name = "token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
-        return {"type": "http", "scheme": "bearer", "description": "A token of /account/, with the scope read or write."}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of /account/, with the scope read or write.",
+        }
 
 
 class NumberSchema(OpenApiSerializerFieldExtension):
