@@ -1,6 +1,6 @@
 # What can be done here; each target is described by the text after its ##. The work itself is in scripts/.
 
-.PHONY: help run tunix train test test-tunix check clean
+.PHONY: help run tunix train test test-tunix check fuzz lock sbom clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -22,8 +22,17 @@ test-tunix: .venv/requirements-dev.txt tunix ## train for real with Tunix, many 
 check: .venv/requirements-dev.txt ## check style, types, templates, imports and migrations
 	@scripts/check
 
+fuzz: .venv/requirements-dev.txt ## attack a server of its own for long, and say what was tried (EXAMPLES=10000)
+	@scripts/fuzz
+
+lock: .venv/requirements-dev.txt ## pin what is installed, with hashes, from requirements*.in (ARGS=--upgrade)
+	@scripts/lock $(ARGS)
+
+sbom: .venv/requirements-dev.txt ## write the bills of materials of server and trainer to sbom/
+	@scripts/sbom
+
 clean: ## remove .venv, .venv-tunix and what tools left; runs and datasets in var/ stay
-	@rm -rf .venv .venv-tunix .coverage* htmlcov test-results .hypothesis .schemathesis
+	@rm -rf .venv .venv-tunix .coverage* htmlcov sbom screenshots test-results .hypothesis .schemathesis
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 

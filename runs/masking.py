@@ -1,7 +1,7 @@
 """What looks like a secret is masked before it reaches a file or a record. Knows no Django.
 
 A mask is as long as what it hides: offsets into a log stay true. Masked is what is known to be a secret, a value that
-the trainer's own environment has under a name such as HF_TOKEN, and what has the shape of a key of a well-known service.
+the trainer's own environment has under a name such as HF_TOKEN, and what has the shape of a well-known service's key.
 A secret that was encoded, or printed in two halves with something between, is not found.
 """
 

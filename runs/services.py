@@ -255,7 +255,7 @@ def _record(write: Callable[[TunixRun], Any], run: TunixRun) -> bool:
         if _connection_died():
             connection.close()
             return _record(write, run)
-        log.error("run %s: %s could not be recorded: %s", run.run_id, write.__name__, error)
+        log.error("run %s: %s could not be recorded: %s", run.run_id, write.__name__.lstrip("_"), error)
         return False
     return True
 

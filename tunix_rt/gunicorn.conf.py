@@ -11,7 +11,7 @@ if os.environ.get("TUNIX_RT_AUTH") == "open" and host not in ("127.0.0.1", "loca
     raise SystemExit(f"TUNIX_RT_AUTH=open serves loopback only, not HOST={host}.")
 bind = f"{host}:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-worker_class = "gthread"
+worker_class = "tunix_rt.worker.PatientWorker"
 threads = 8
 # A dataset of gigabytes takes minutes to arrive; gthread's heartbeat is its own thread: this bounds a hung worker only.
 timeout = 120
