@@ -20,3 +20,12 @@ class RunId(logging.Filter):
         named = next((each for each in arguments if isinstance(each, uuid.UUID)), _run_of_this_process)
         record.run_id = None if named is None else str(named)
         return True
+
+
+class Refusals(logging.Filter):
+    """A request that Django refuses as suspicious is a line, not a traceback: whoever likes sends thousands."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security"):
+            record.exc_info = record.exc_text = None
+        return True

@@ -261,7 +261,7 @@ LOG_FORMAT = one_of("LOG_FORMAT", ("line", "json"), "line")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"run_id": {"()": "runs.process_log.RunId"}},
+    "filters": {"run_id": {"()": "runs.process_log.RunId"}, "refusals": {"()": "runs.process_log.Refusals"}},
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
         "json": {
@@ -271,7 +271,9 @@ LOGGING = {
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["run_id"]}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["run_id", "refusals"]}
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {"runs": {"level": env.str("LOG_LEVEL", "INFO")}},
 }

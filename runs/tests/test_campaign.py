@@ -1,0 +1,364 @@
+"""Attacks on a real server that requires a login: by those who have no account, and by those who have a small role.
+
+After each: no 5xx but those that say something, no file outside of the home, memory within its bound, and another user's
+median latency beside the attack. What was tried, and how often, is printed.
+"""
+
+import asyncio
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+
+import psutil
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+
+from runs.tests.accounts import Browser, make_people
+from runs.tests.databases import new_database
+from runs.tests.helpers import LAUNCH, NOBODY, arithmetic_rows
+from runs.tests.server import running_server
+
+pytestmark = pytest.mark.fuzz
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1000"))
+# Not available here, the database or the dispatcher away, the disk almost full: each is a sentence.
+SAID = {501, 503, 507}
+MOST_BYTES = 300 * 1024 * 1024
+OTHER_USER = """
+import http.client, sys, time
+port, token = int(sys.argv[1]), sys.argv[2]
+while True:
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/api/tunix/runs", headers={"Authorization": "Bearer " + token})
+    assert connection.getresponse().read()
+    print(time.perf_counter() - began, flush=True)
+    time.sleep(0.05)
+"""
+TRAVERSALS = [
+    "../x", "..", ".", "../../../../etc/passwd", "/etc/passwd", "//etc/passwd", "....//....//etc/passwd", "..\\..\\etc\\passwd",
+    "%2e%2e/%2e%2e/etc/passwd", "%2e%2e%2fetc%2fpasswd", "..%2f..%2fetc%2fpasswd", "%252e%252e%252fetc%252fpasswd", "..%c0%af..%c0%afetc/passwd",
+    "..%00/etc/passwd", "a/../../b", "./..", "~root", "$HOME", "file:///etc/passwd", "/proc/self/environ", "..;/etc/passwd",
+    "a%0ab", "con", "nul", "x" * 300, "\u2025/etc/passwd", "\uff0e\uff0e/etc/passwd", "/dev/zero", "/dev/full", ".incoming", "tunix-rt.sqlite3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    home = tmp_path_factory.mktemp("beside") / "server"
+    home.mkdir()
+    mode = {"TUNIX_RT_AUTH": "required", "TUNIX_RT_LAUNCHES_PER_MINUTE": "0", "WEB_CONCURRENCY": "2"}
+    with new_database(home) as database, running_server(home, database.url, pages=True, **mode) as server:
+        make_people(server)
+        server.tokens = {"viewer": token_of(server, "viewer"), "operator": token_of(server, "operator")}
+        headers = as_(server, "operator") | {"Content-Type": "application/x-ndjson"}
+        server.post("/api/datasets?dataset_name=arithmetic&dataset_version=v1", arithmetic_rows(), **headers)
+        for _ in range(5):
+            server.post("/api/tunix/run", LAUNCH, **as_(server, "operator"))
+        yield server
+
+
+def token_of(server, role):
+    browser = Browser(server)
+    browser.log_in(role)
+    page = browser.send("/account/", name="campaign", scope="write", days="7").content.decode()
+    return page.partition('<code class="token">')[2].partition("</code>")[0]
+
+
+def as_(server, role):
+    return {"Authorization": f"Bearer {server.tokens[role]}"} if role in server.tokens else {}
+
+
+def outside(server):
+    """What lies beside the home."""
+    return sorted(str(path) for path in server.home.parent.rglob("*") if server.home not in (path, *path.parents))
+
+
+def memory(server):
+    """Bytes that the web server's processes have, what they share counted once."""
+    processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+    return sum(process.memory_full_info().pss for process in processes)
+
+
+@contextmanager
+def other_user(server):
+    """Somebody who reads the list ten times a second; gives the seconds that each took."""
+    command = [sys.executable, "-c", OTHER_USER, str(server.port), server.tokens["viewer"]]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    taken = []
+    thread = threading.Thread(target=lambda: taken.extend(float(line) for line in process.stdout), daemon=True)
+    thread.start()
+    try:
+        yield taken
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def campaign(server, name, twice=True):
+    """Counts answers by status. `twice`: another user's median may at most double, beside what it is in peace."""
+    with other_user(server) as taken:
+        time.sleep(3)
+        before, peace = outside(server), statistics.median(taken)
+        most, stop = [memory(server)], threading.Event()
+
+        def watch():
+            with suppress(psutil.NoSuchProcess):
+                while not stop.wait(0.3):
+                    most.append(memory(server))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        taken.clear()
+        answers = Counter()
+        began = time.monotonic()
+        try:
+            yield answers
+            while len(taken) < 5:
+                time.sleep(0.1)
+        finally:
+            stop.set()
+            watcher.join()
+        attacked = statistics.median(taken)
+    print(
+        f"\n{name}: {answers.total():,} requests in {time.monotonic() - began:.0f} s: "
+        + ", ".join(f"{count:,} × {status}" for status, count in sorted(answers.items()))
+        + f"; another user {attacked * 1000:.0f} ms, in peace {peace * 1000:.0f} ms; memory {max(most) / 1e6:.0f} MB at most"
+    )
+    assert not {status for status in answers if status >= 500} - SAID, answers
+    assert outside(server) == before
+    assert max(most) < MOST_BYTES
+    assert server.get("/healthz").status_code == 200
+    assert "Traceback" not in server.log
+    if twice:
+        assert attacked <= 2 * peace
+
+
+@schemathesis.serializer("application/x-ndjson")
+def ndjson(context, value):
+    return arithmetic_rows(3)
+
+
+@pytest.mark.parametrize("role", ["stranger", "viewer", "operator"])
+def test_what_the_document_allows_and_what_it_does_not(server, role):
+    """Half of the examples are as the API's document has them, half are not."""
+    schema = schemathesis.openapi.from_url(
+        f"http://127.0.0.1:{server.port}/api/schema", headers=as_(server, "viewer"), wait_for_schema=10
+    )
+    operations = [each.ok() for each in schema.get_all_operations()]
+    # A stranger meets one door, whatever he says.
+    share = 0.1 if role == "stranger" else 0.45
+    each = max(2, int(EXAMPLES * share / len(operations) / 2))
+    with campaign(server, f"the document, as {role}", twice=False) as answers:
+        for operation in operations:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                _play(operation, mode, each, as_(server, role), answers)
+    assert answers.total() >= EXAMPLES * share * 0.5
+
+
+def _play(operation, mode, count, headers, answers):
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def play(case):
+        if operation.path.endswith("/run") and isinstance(case.query, dict):
+            case.query.pop("wait", None)  # it would only wait
+        answer = case.call(headers=headers)
+        answers[answer.status_code] += 1
+        assert answer.status_code < 500 or answer.status_code in SAID, (case.as_curl_command(), answer.text[:500])
+
+    # Of a call without parameters nothing wrong can be said.
+    with suppress(schemathesis.errors.InvalidSchema, Unsatisfiable):
+        play()
+
+
+WORDS = st.sampled_from(
+    [
+        b"GET",
+        b"POST",
+        b"DELETE",
+        b"\0",
+        b" ",
+        b"\r\n",
+        b"HTTP/1.1",
+        b"HTTP/9",
+        b":",
+        b"Host: localhost",
+        b"/",
+        b"%",
+        b"?",
+    ]
+)
+LINES = st.lists(st.one_of(WORDS, st.binary(max_size=20)), max_size=12).map(b"".join)
+
+
+def test_what_is_no_http(server):
+    with campaign(server, "what is no HTTP, or almost", twice=False) as answers:
+
+        @given(path=st.binary(max_size=60), line=LINES, body=st.binary(max_size=100), whole=st.booleans())
+        @settings(
+            max_examples=max(50, EXAMPLES // 10), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
+        def send(path, line, body, whole):
+            head = b"POST /" + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" if whole else b""
+            answers[status_of(server, head + line + b"\r\n\r\n" + body)] += 1
+
+        send()
+
+
+def status_of(server, data):
+    """0 where the connection was closed without an answer."""
+    import http.client
+
+    try:
+        return server.send_raw(data).status_code
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def test_paths_that_lead_out(server):
+    rows = {"Content-Type": "application/x-ndjson"} | as_(server, "operator")
+    me, bodies = as_(server, "operator"), []
+    with campaign(server, "paths that lead out") as answers:
+        for text in TRAVERSALS:
+            path = text.encode("utf-8").decode("latin-1").replace(" ", "%20")
+            raw = path.replace("/", "%2F") if not path.startswith("%") else path
+            for at in (path, raw):
+                asked = [
+                    ("GET", f"/api/datasets/{at}", None, me), ("GET", f"/api/datasets/{at}/data", None, me),
+                    ("GET", f"/datasets/{at}/", None, {}), ("GET", f"/static/{at}", None, {}), ("GET", f"/{at}", None, {}),
+                    ("GET", f"/api/tunix/runs/{at}", None, me), ("GET", f"/runs/{at}/log/", None, {}),
+                    ("GET", f"/api/tunix/runs/{NOBODY}/checkpoints/{at}/download", None, me),
+                    ("GET", f"/api/tunix/runs/{NOBODY}/logs?stream={at}", None, me),
+                    ("POST", f"/api/datasets?dataset_name={at}&dataset_version=v1", arithmetic_rows(2), rows),
+                    ("POST", f"/api/datasets?dataset_name=a&dataset_version={at}", arithmetic_rows(2), rows),
+                ]  # fmt: skip
+                for method, address, body, headers in asked:
+                    try:
+                        answer = server.request(method, address, body, headers)
+                    except (ValueError, OSError):  # the client's library sends no such thing
+                        continue
+                    answers[answer.status_code] += 1
+                    bodies.append(answer.content)
+            for field in ("output_dir", "dataset_key", "model_id"):
+                answer = server.post("/api/tunix/run", LAUNCH | {field: text}, **me)
+                answers[answer.status_code] += 1
+    assert not any(b"root:x:0" in body or b"TUNIX_RT_SECRET" in body for body in bodies)
+    known = {"datasets", "runs", "static", "tmp", "unrecorded", "prometheus"}
+    assert {path.name for path in server.home.iterdir() if path.is_dir()} <= known
+    assert {path.name for path in (server.home / "datasets").iterdir()} <= {
+        ".incoming",
+        "arithmetic-v1",
+        *_good_keys(server),
+    }
+
+
+def _good_keys(server):
+    return {each["dataset_key"] for each in server.get("/api/datasets", **as_(server, "viewer")).json()["data"]}
+
+
+GIGABYTES = 2
+
+
+def test_bombs(server):
+    rows = {"Content-Type": "application/x-ndjson"} | as_(server, "operator")
+    upload = "/api/datasets?dataset_name=bomb&dataset_version=v1"
+    line = b'{"prompt": "' + b"x" * (1024 * 1024 - 12)
+
+    def endless():
+        yield line
+        for _ in range(GIGABYTES * 1024 - 1):
+            yield b"x" * 1024 * 1024
+
+    deep = b"[" * 500_000
+    form = (
+        b"".join(b'--B\r\nContent-Disposition: form-data; name="f%d"\r\n\r\nx\r\n' % n for n in range(20_000))
+        + b"--B--\r\n"
+    )
+    json_ = {"Content-Type": "application/json"} | as_(server, "operator")
+    with campaign(server, f"bombs, one of them a line of {GIGABYTES} GB", twice=False) as answers:
+        for path, body, headers in (
+            (upload, endless(), rows),
+            (upload, deep + b"\n", rows),
+            (upload, b'{"prompt": ' + b'{"a":' * 200_000 + b"\n", rows),
+            (upload, gzip.compress(arithmetic_rows(100_000)), rows | {"Content-Encoding": "gzip"}),
+            (upload, b"\x1f\x8b\x08\x00 is no gzip", rows | {"Content-Encoding": "gzip"}),
+            (upload, b"\n" * 50_000_000, rows),
+            (upload, b"\0" * 5_000_000, rows),
+            ("/api/datasets", form, rows | {"Content-Type": "multipart/form-data; boundary=B"}),
+            ("/api/datasets", form, rows | {"Content-Type": "multipart/form-data; boundary=" + "B" * 5_000}),
+            ("/api/tunix/run", deep, json_),
+            ("/api/tunix/run", b'{"a":' * 150_000, json_),
+            ("/api/tunix/run", b"1" * 1_000_000, json_),
+            ("/api/tunix/run", json.dumps({str(n): n for n in range(50_000)}).encode(), json_),
+            (
+                f"/api/tunix/runs/{NOBODY}/metrics",
+                json.dumps({"a": [{"step": 1, "value": 1}] * 20_000}).encode(),
+                json_,
+            ),
+            (
+                "/login/",
+                b"&".join(b"a%d=1" % n for n in range(50_000)),
+                {"Content-Type": "application/x-www-form-urlencoded"},
+            ),
+        ):
+            answers[server.request("POST", path, body, dict(headers)).status_code] += 1
+        for query in (
+            "q=" + "(" * 150,
+            "q=" + "not " * 40,
+            "q=" + "a or " * 30 + "a",
+            "status=" + "," * 4000,
+            "tag=" + "a&tag=" * 900,
+        ):
+            answers[server.get(f"/api/tunix/runs?{query.replace(' ', '+')}", **as_(server, "viewer")).status_code] += 1
+        answers[server.get("/api/tunix/runs", **{f"X-{n}": "x" * 4000 for n in range(90)}).status_code] += 1
+    assert max(answers) < 500
+    assert "bomb-v1" not in _good_keys(server)
+    assert not list((server.home / "datasets" / ".incoming").iterdir())
+    assert not list((server.home / "tmp").iterdir())
+
+
+READERS = 1_000
+
+
+def test_a_crowd_reads_while_runs_are_launched(server):
+    """A thousand connections at one moment, again and again."""
+
+    async def read(answers):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"GET /api/tunix/runs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {server.tokens['viewer']}\r\n\r\n"
+        writer.write(head.encode())
+        answers[int((await reader.readline()).split()[1])] += 1
+        await reader.read()
+        writer.close()
+
+    async def crowd(answers):
+        await asyncio.gather(*(read(answers) for _ in range(READERS)))
+
+    with campaign(server, f"{READERS:,} readers at once, three times", twice=False) as answers:
+        stop = threading.Event()
+        launched = Counter()
+
+        def launch():
+            while not stop.is_set():
+                launched[server.post("/api/tunix/run", LAUNCH, **as_(server, "operator")).status_code] += 1
+
+        thread = threading.Thread(target=launch)
+        thread.start()
+        for _ in range(3):
+            asyncio.run(crowd(answers))
+        stop.set()
+        thread.join()
+    print(f"{launched[200]} runs were launched meanwhile")
+    assert answers == {200: 3 * READERS}
+    assert set(launched) == {200} and launched[200] > 3
