@@ -259,7 +259,7 @@ def every_page(dataset):
     SavedView.objects.create(name="What failed", query="status=failed")
     runs = ["", "?status=failed", "?status=timeout", "?status=nonsense", f"{failed.run_id}/delete/"]
     runs += [f"{run.run_id}/" for run in (ok, failed, trained, died)]
-    others = ["/", f"/?reproduce={trained.run_id}", "/trash/", "/datasets/", "/datasets/arithmetic-v1/"]
+    others = ["/", f"/?reproduce={trained.run_id}", "/trash/", "/events/", "/datasets/", "/datasets/arithmetic-v1/"]
     others += ["/nothing-here/", "/login/", f"/compare/?run={trained.run_id}&run={died.run_id}", "/compare/"]
     return [f"/runs/{page}" for page in runs] + others
 
