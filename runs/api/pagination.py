@@ -1,15 +1,14 @@
 """Pages of the run list, by offset or by cursor. Neither counts: the next page is known from one row more."""
 
-import base64
-import binascii
 import re
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.http import QueryDict
 
+from runs import cursors
 from runs.api.exceptions import Errors, Unprocessable
 
 DEFAULT_LIMIT = 20
@@ -47,9 +46,9 @@ class Page:
         """One page of the run queryset, as the API answers it. One query."""
         ordered = runs.newest_first()
         if self.cursor is not None:
-            found = ordered.after(*_decode(self.cursor)) if self.cursor else ordered
+            found = ordered.after(*_decoded(self.cursor)) if self.cursor else ordered
             rows = list(found.slice_from(0, self.limit + 1).for_list())
-            rest = _encode(rows[self.limit - 1]) if len(rows) > self.limit else None
+            rest = cursors.encode(rows[self.limit - 1]) if len(rows) > self.limit else None
             return {"data": rows[: self.limit], "pagination": {"limit": self.limit, "next_cursor": rest}}
         rows = list(ordered.slice_from(self.offset, self.limit + 1).for_list())
         following = self.offset + self.limit if len(rows) > self.limit else None
@@ -65,18 +64,8 @@ def whole_number(text: str, minimum: int, maximum: int) -> int | None:
     return number if minimum <= number <= maximum else None
 
 
-def _encode(row: dict[str, Any]) -> str:
-    place = f"{row['started_at'].astimezone(UTC).isoformat()} {row['run_id']}"
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> tuple[datetime, uuid.UUID]:
+def _decoded(cursor: str) -> tuple[datetime, uuid.UUID]:
     try:
-        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-        started_at, run_id = place.split(" ")
-        moment = datetime.fromisoformat(started_at)
-        if moment.utcoffset() is None:
-            raise ValueError("a cursor's time has an offset")
-        return moment.astimezone(UTC), uuid.UUID(run_id)
-    except (ValueError, OverflowError, binascii.Error) as error:
+        return cursors.decode(cursor)
+    except cursors.NoCursor as error:
         raise Unprocessable({"cursor": ["is not one that this API gave"]}) from error
