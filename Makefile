@@ -1,6 +1,6 @@
 # What can be done here; each target is described by the text after its ##. The work itself is in scripts/.
 
-.PHONY: help run tunix train test test-tunix check fuzz lock sbom clean
+.PHONY: help run tunix train test test-tunix check bench bench-full fuzz lock sbom clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -21,6 +21,12 @@ test-tunix: .venv/requirements-dev.txt tunix ## train for real with Tunix, many 
 
 check: .venv/requirements-dev.txt ## check style, types, templates, imports and migrations
 	@scripts/check
+
+bench: .venv/requirements-dev.txt ## measure at 100,000 runs on PostgreSQL and SQLite; table, and bench.json (bench-full: 1,000,000)
+	@.venv/bin/python scripts/bench
+
+bench-full: .venv/requirements-dev.txt
+	@.venv/bin/python scripts/bench --full
 
 fuzz: .venv/requirements-dev.txt ## attack a server of its own for long, and say what was tried (EXAMPLES=10000)
 	@scripts/fuzz

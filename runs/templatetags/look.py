@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -24,6 +25,7 @@ def absent(value: Any) -> bool:
 
 
 @register.simple_tag
+@lru_cache(maxsize=256)  # some eighty of them on a page, and the names are our own
 def icon(name: str, css: str = "") -> SafeString:
     return format_html(
         '<svg class="icon {}" aria-hidden="true"><use href="{}#i-{}"/></svg>', css, static("runs/sprite.svg"), name
@@ -31,6 +33,7 @@ def icon(name: str, css: str = "") -> SafeString:
 
 
 @register.simple_tag
+@lru_cache(maxsize=64)
 def status(value: str, size: str = "") -> SafeString:
     """A status as shape, word and colour: never one of them alone."""
     return format_html(
