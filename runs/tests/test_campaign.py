@@ -229,6 +229,9 @@ def status_of(server, data):
 def test_paths_that_lead_out(server):
     rows = {"Content-Type": "application/x-ndjson"} | as_(server, "operator")
     me, bodies = as_(server, "operator"), []
+    browser = Browser(server)
+    browser.log_in("operator")
+    signed_in = {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
     with campaign(server, "paths that lead out") as answers:
         for text in TRAVERSALS:
             path = text.encode("utf-8").decode("latin-1").replace(" ", "%20")
@@ -236,8 +239,8 @@ def test_paths_that_lead_out(server):
             for at in (path, raw):
                 asked = [
                     ("GET", f"/api/datasets/{at}", None, me), ("GET", f"/api/datasets/{at}/data", None, me),
-                    ("GET", f"/datasets/{at}/", None, {}), ("GET", f"/static/{at}", None, {}), ("GET", f"/{at}", None, {}),
-                    ("GET", f"/api/tunix/runs/{at}", None, me), ("GET", f"/runs/{at}/log/", None, {}),
+                    ("GET", f"/datasets/{at}/", None, signed_in), ("GET", f"/static/{at}", None, {}), ("GET", f"/{at}", None, signed_in),
+                    ("GET", f"/api/tunix/runs/{at}", None, me), ("GET", f"/runs/{at}/log/", None, signed_in),
                     ("GET", f"/api/tunix/runs/{NOBODY}/checkpoints/{at}/download", None, me),
                     ("GET", f"/api/tunix/runs/{NOBODY}/logs?stream={at}", None, me),
                     ("POST", f"/api/datasets?dataset_name={at}&dataset_version=v1", arithmetic_rows(2), rows),

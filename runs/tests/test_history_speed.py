@@ -5,7 +5,6 @@ import time
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
 
 pytestmark = [pytest.mark.django_db, pytest.mark.alone]
 QUERIES = ("", "?status=failed", "?status=lost", "?q=status:failed", "?sort=-duration", "?page=40")
@@ -14,8 +13,6 @@ ROUNDS = 15
 
 def seed(runs, number):
     call_command("seed_runs", runs, seed=number, verbosity=0)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
 
 
 def medians(client):

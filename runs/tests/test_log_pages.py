@@ -43,6 +43,21 @@ def test_the_tail_has_whole_lines_with_their_numbers(run):
     assert page.at_end and not page.ended
 
 
+def test_a_large_log_has_the_same_numbers_in_any_order_and_as_it_grows(run):
+    """What was counted once is not counted again: neither may a place be forgotten, nor a line that came since."""
+    write(run, numbered(600_000))
+    size = logs.size(run, "stdout")
+    assert size > 6 * loglines.COUNTED_BYTES
+    for offset in (size - 20, 3_000_000, 5_999_999, 1_048_576, 1_048_575, 10, 4_194_304):
+        page = loglines.at(run, "stdout", offset)
+        assert page.lines and all(text == f"line {number}" for number, text in texts(page))
+    write(run, numbered(600_000, start=600_001))
+    assert texts(loglines.tail(run, "stdout"))[-1] == (1_200_000, "line 1200000")
+    began = time.perf_counter()
+    loglines.tail(run, "stdout")
+    assert time.perf_counter() - began < 0.1
+
+
 def test_every_place_gives_the_same_numbers(run):
     data = numbered(5_000)
     write(run, data)
