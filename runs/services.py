@@ -419,9 +419,6 @@ def note_password_change(user: Any) -> None:
 
 def housekeeping() -> dict[str, int]:
     """Everything that time, not a user, asks for. Safe at any moment, beside everything else."""
-    if connection.vendor == "sqlite":  # PostgreSQL counts for its planner by itself
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA optimize")
     return {
         "results recorded": record_the_unrecorded(),
         "interrupted dry runs failed": lifecycle.fail_interrupted_dry_runs(),
