@@ -51,7 +51,9 @@ class PatientWorker(ThreadWorker):
         head, end, _ = arrived.partition(b"\r\n\r\n")
         whole = len(head) + len(end) + _body_bytes(head) if end else len(arrived) + 1
         is_long = whole > WHOLE_BYTES or bool(DOWNLOAD.match(head))
-        if not arrived or is_long or len(arrived) >= whole:
+        # Woken for less than was waited for: the client has closed its side, and no more will come.
+        ended = len(arrived) < getattr(conn, "wanted", 0)
+        if ended or is_long or len(arrived) >= whole:
             self._dispatch(conn, is_long)
         else:
             self._wait_for(whole, conn)
@@ -61,7 +63,7 @@ class PatientWorker(ThreadWorker):
         now = time.monotonic()
         if getattr(conn, "due", None) is None:
             conn.due = now + ARRIVAL_SECONDS
-        conn.timeout = conn.due
+        conn.timeout, conn.wanted = conn.due, count
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
         conn.sock.setblocking(False)
         self.pending_conns.append(conn)
@@ -73,7 +75,7 @@ class PatientWorker(ThreadWorker):
             return
         if is_long:
             self._long.add(conn)
-        conn.due, conn.data_ready = None, True
+        conn.due, conn.wanted, conn.data_ready = None, 0, True
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             conn.sock.setsockopt(socket.SOL_SOCKET, option, STALL)
