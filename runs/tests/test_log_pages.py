@@ -53,9 +53,6 @@ def test_a_large_log_has_the_same_numbers_in_any_order_and_as_it_grows(run):
         assert page.lines and all(text == f"line {number}" for number, text in texts(page))
     write(run, numbered(600_000, start=600_001))
     assert texts(loglines.tail(run, "stdout"))[-1] == (1_200_000, "line 1200000")
-    began = time.perf_counter()
-    loglines.tail(run, "stdout")
-    assert time.perf_counter() - began < 0.1
 
 
 def test_every_place_gives_the_same_numbers(run):
@@ -118,6 +115,7 @@ def test_a_line_of_megabytes_is_one_hit_and_short(run):
     assert loglines.tail(run, "stdout").lines[-1].text == "after"
 
 
+@pytest.mark.alone
 def test_two_hundred_megabytes_are_no_trouble(run):
     """Against the reading of the file itself, which is what a machine can do."""
     write(run, (b"a line as trainers write them, with a number of characters that is usual\n" * 14_000) * 200)
@@ -131,6 +129,9 @@ def test_two_hundred_megabytes_are_no_trouble(run):
         began = time.monotonic()
         assert what()
         assert time.monotonic() - began < 30 * reading + 0.5
+    began = time.monotonic()
+    loglines.tail(run, "stdout")
+    assert time.monotonic() - began < reading / 2 + 0.05, "its lines were counted before"
     (hit,) = loglines.search(run, "stdout", "needle")
     assert hit.number == 14_000 * 200 + 1
 
