@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import AuthenticationForm
 from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import QuerySet
@@ -14,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from runs import access, search, services
+from runs.forms import LoginForm
 from runs.models import Event, RunTag, TunixRun
 from runs.querysets import LARGE_COLUMNS
 from runs.templatetags import look
@@ -186,7 +186,7 @@ def may_enter(request: HttpRequest) -> bool:
 
 
 admin.site.has_permission = may_enter  # type: ignore[method-assign]
-admin.site.login_form = AuthenticationForm  # its own is for staff only
+admin.site.login_form = LoginForm  # its own is for staff only
 admin.site.unregister(get_user_model())
 admin.site.register(get_user_model(), AccountAdmin)
 admin.site.site_header = "tunix-rt"

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm, UsernameField
 from django.core.exceptions import ValidationError
 
 from runs import datasets, validation
@@ -182,6 +183,12 @@ class UploadForm(AccessibleForm):
         super().__init__(*args, **options)
         for field in self.fields.values():
             field.widget.attrs["form"] = self.ID
+
+
+class LoginForm(AuthenticationForm):
+    """Django's, with the length of a name checked before anybody asks a database for it."""
+
+    username = UsernameField(max_length=150)
 
 
 class TokenForm(AccessibleForm):

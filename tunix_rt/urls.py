@@ -5,6 +5,8 @@ from django.urls import include, path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
+from runs.forms import LoginForm
+
 handler400 = "tunix_rt.errors.bad_request"
 handler403 = "tunix_rt.errors.permission_denied"
 handler404 = "tunix_rt.errors.page_not_found"
@@ -13,10 +15,16 @@ handler500 = "tunix_rt.errors.server_error"
 # Lazy: the names of static files are known only when they have been collected.
 favicon = lazy(lambda: static("runs/favicon.svg"), str)
 
+login = LoginView.as_view(template_name="login.html", authentication_form=LoginForm, redirect_authenticated_user=True)
+
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=favicon())),
     path("admin/", admin.site.urls),
-    path("login/", LoginView.as_view(template_name="login.html", redirect_authenticated_user=True), name="login"),
+    path(
+        "login/",
+        LoginView.as_view(template_name="login.html", authentication_form=LoginForm, redirect_authenticated_user=True),
+        name="login",
+    ),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", include("runs.api.urls")),
     path("", include("runs.urls")),

@@ -430,6 +430,7 @@ def test_a_drag_shows_some_steps_in_every_plot_and_a_double_click_all_of_them(si
         first.get_by_role("img").hover(position={"x": box["width"] / 2, "y": 20})
         expect(second.locator("figcaption b")).to_have_text(re.compile(r"^step 30\d: \s*30\.\d"))
         site.get_by_role("link", name="Log scale").click()
+        expect(site.get_by_role("link", name="Linear scale")).to_be_visible()
         expect(first.locator("ol.x li").last).to_have_text(re.compile(r"^40\d$"))
         first.get_by_role("img").dblclick()
         expect(first.locator("ol.x li").last).to_have_text("1,001")

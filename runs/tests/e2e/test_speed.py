@@ -3,7 +3,7 @@
 import pytest
 
 from runs import metrics
-from runs.tests.helpers import create_checkpoint, create_run
+from runs.tests.helpers import create_checkpoint, create_run, slowness
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.alone]
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
@@ -27,7 +27,7 @@ def test_every_page_is_there_soon_and_asks_no_other_host(site, dataset):
                 site.wait_for_timeout(20)
             paints.append(paint)
         print(f"{path[:20]:<20} first paint {min(paints):.0f} ms at best, {sorted(paints)[2]:.0f} in the middle")
-        assert sorted(paints)[2] < 200
+        assert sorted(paints)[2] < 200 * slowness()
         fetched = site.evaluate(FETCHED)
         assert all(address.startswith(site.base) for address, _ in fetched)
         assert sum(size for address, size in fetched if ".js" in address) < 100 * 1024
