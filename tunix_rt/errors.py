@@ -1,5 +1,8 @@
 """Errors that no view answers: JSON below /api/, a page elsewhere. None of them needs the database."""
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -52,7 +55,19 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error_response(request, 404, "There is nothing at this address.")
 
 
+def is_of_the_database(error: BaseException | None) -> bool:
+    """Whether the database is away, and not we are wrong."""
+    return isinstance(error, (OperationalError, InterfaceError))
+
+
+def database_away(request: HttpRequest) -> HttpResponse:
+    return error_response(request, 503, "The database cannot be used at the moment. Try again shortly.")
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
+    """What no view raised may be the database as well: who is signed in is asked of it on the way to the view."""
+    if is_of_the_database(sys.exc_info()[1]):
+        return database_away(request)
     return error_response(request, 500, "The error is in the server's log; what was asked for may not have happened.")
 
 

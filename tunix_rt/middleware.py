@@ -9,13 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import DisallowedHost
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.utils.functional import SimpleLazyObject
 
 from runs import access, datasets, services
 from runs.monitoring import REQUEST_SECONDS
+from tunix_rt import errors
 from tunix_rt.errors import error_response, is_api
 
 log = logging.getLogger("runs.http")
@@ -83,10 +83,10 @@ def database_away(get_response: GetResponse) -> GetResponse:
             return get_response(request)
 
         def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-            if not isinstance(error, (OperationalError, InterfaceError)):
+            if not errors.is_of_the_database(error):
                 return None
             log.error("database cannot be used at %s: %s", request.path, error)
-            return error_response(request, 503, "The database cannot be used at the moment. Try again shortly.")
+            return errors.database_away(request)
 
     return Middleware()
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from runs.tests.accounts import Browser, make_people
 from runs.tests.helpers import LAUNCH, arithmetic_rows, executable
 from runs.tests.server import running_server, unprivileged
 
@@ -195,3 +196,19 @@ def test_neither_the_database_nor_the_disk(server, database, home):
         in server.log
     )
     assert os.listdir(home / "unrecorded") == []
+
+
+def test_who_is_signed_in_is_told_so_too(home, database):
+    """Who that is, is asked of the database before any view is: it is the same sentence, not a defect of ours."""
+    mode = {"TUNIX_RT_AUTH": "required"}
+    with running_server(home, database.url, before=unprivileged(), pages=True, **mode) as server:
+        make_people(server)
+        browser = Browser(server)
+        assert browser.log_in("operator").status_code == 302
+        database.take()
+        for path in ("/", "/runs/", "/datasets/", "/account/", "/api/tunix/runs", "/api/datasets"):
+            answer = browser.ask("GET", path)
+            assert answer.status_code == 503, path
+            assert b"The database cannot be used at the moment. Try again shortly." in answer.content
+        database.give()
+        assert browser.ask("GET", "/runs/").status_code == 200
