@@ -72,7 +72,9 @@ def file_of_rows(content):
     return {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": content}
 
 
-def test_a_dataset_is_uploaded_in_the_launch_form_with_progress(site, data_dir):
+def test_a_dataset_is_uploaded_in_the_launch_form_with_progress(site, data_dir, tmp_path):
+    large = tmp_path / "rows.jsonl"
+    large.write_bytes(arithmetic_rows(300_000))
     site.goto(site.base)
     site.get_by_label("Epochs").fill("5")
     site.get_by_text("Upload another…").click()
@@ -82,7 +84,7 @@ def test_a_dataset_is_uploaded_in_the_launch_form_with_progress(site, data_dir):
     expect(site.get_by_role("heading", name="mine-v1 was refused")).to_be_visible()
     expect(site.get_by_label("Name")).to_have_value("mine")
     slow_upload(site, 4_000_000)
-    site.get_by_label("File of rows").set_input_files(file_of_rows(arithmetic_rows(300_000)))
+    site.get_by_label("File of rows").set_input_files(large)
     site.get_by_role("button", name="Upload").click()
     expect(site.get_by_text(re.compile(r"^\d+ % of 1\d\.\d MB$"))).to_be_visible()
     site.get_by_role("button", name="Stop").click()
