@@ -69,20 +69,19 @@ class Frame:
         return (self.first_step + self.last_step) // 2
 
     def path(self, points: metrics.Points, values: Sequence[float] | None = None) -> str:
-        across = WIDTH / ((self.last_step - self.first_step) or 1)
-        shown = points.values if values is None else values
-        return _path(
-            (round((step - self.first_step) * across), self._y(value))
-            for step, value in zip(points.steps, shown, strict=True)
-        )
+        first, across = self.first_step, WIDTH / ((self.last_step - self.first_step) or 1)
+        places = [round((step - first) * across) for step in points.steps]
+        return _path(places, self._heights(points.values if values is None else values))
 
-    def _y(self, value: float) -> float | None:
+    def _heights(self, values: Iterable[float]) -> list[float | None]:
         """None for what is no finite number, or has no place on the scale."""
-        if not math.isfinite(value) or (self.log and value <= 0):
-            return None
         place: Callable[[float], float] = math.log if self.log else float
-        height = (place(self.high) - place(self.low)) or 1
-        return round((place(self.high) - place(value)) / height * HEIGHT, 1)
+        top = place(self.high)
+        height, above = (top - place(self.low)) or 1, 0 if self.log else -math.inf
+        known = math.isfinite
+        return [
+            round((top - place(each)) / height * HEIGHT, 1) if known(each) and each > above else None for each in values
+        ]
 
 
 def _frame(series: Sequence[metrics.Points], scale: Scale) -> Frame | None:
@@ -191,16 +190,11 @@ def _paths(name: str, points: metrics.Points, frame: Frame) -> tuple[str, str]:
     return itself, frame.path(points, _averaged(points.values))
 
 
-def _path(places: Iterable[tuple[int, float | None]]) -> str:
-    """A gap where a value is none. A point between two gaps is a dot: a line to itself, with round ends."""
-    parts, pen = [], "M"
-    for x, y in places:
-        if y is None:
-            pen = "M"
-            continue
-        parts.append(f"{pen}{x} {y:g}" + (f"L{x} {y:g}" if pen == "M" else ""))
-        pen = "L"
-    return "".join(parts)
+def _path(across: Sequence[int], heights: Sequence[float | None]) -> str:
+    """A gap where a height is none. A point between two gaps is a dot: a line to itself, with round ends."""
+    drawn = [None if y is None else f"{x} {y:g}" for x, y in zip(across, heights, strict=True)]
+    strokes = (list(stroke) for is_gap, stroke in groupby(drawn, key=lambda point: point is None) if not is_gap)
+    return "".join(f"M{stroke[0]}L{'L'.join(stroke)}" for stroke in strokes)
 
 
 def _averaged(values: Sequence[float]) -> list[float]:

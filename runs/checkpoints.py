@@ -30,21 +30,22 @@ class Checkpoint:
 
 def of(run: TunixRun) -> list[Checkpoint]:
     """The committed ones, by step, with the metrics at their steps. One query where there is one at all."""
-    found = _on_disk(run)
+    found = on_disk(run)
     values = metrics.at_steps(run, [each.step for each in found]) if found else {}
     return [Checkpoint(each.step, each.path, each.bytes, each.committed_at, values[each.step]) for each in found]
 
 
 def last(run: TunixRun) -> Checkpoint | None:
-    found = _on_disk(run)
+    found = on_disk(run)
     return found[-1] if found else None
 
 
 def get(run: TunixRun, step: int) -> Checkpoint | None:
-    return next((each for each in _on_disk(run) if each.step == step), None)
+    return next((each for each in on_disk(run) if each.step == step), None)
 
 
-def _on_disk(run: TunixRun) -> list[Checkpoint]:
+def on_disk(run: TunixRun) -> list[Checkpoint]:
+    """The committed ones, by step, without what the metrics said."""
     try:
         root = _root(run)
         names = [name for name in os.listdir(root) if name.isascii() and name.isdecimal()]

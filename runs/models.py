@@ -190,6 +190,11 @@ class TunixRun(models.Model):
     def is_under_way(self) -> bool:
         return self.status in self.UNDER_WAY
 
+    @property
+    def standing(self) -> str:
+        """What decides on the actions that there are: the status, and whether it is being cancelled."""
+        return f"{self.status}-cancelled" if self.cancel_requested_at else self.status
+
 
 class RunTag(models.Model):
     """One tag of one run."""

@@ -1,14 +1,17 @@
 """What every request passes through, besides Django's own middleware. Each decides one thing."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import DisallowedHost
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.utils.functional import SimpleLazyObject
@@ -89,6 +92,34 @@ def database_away(get_response: GetResponse) -> GetResponse:
             return errors.database_away(request)
 
     return Middleware()
+
+
+def database_file_replaced(get_response: GetResponse) -> GetResponse:
+    """A kept connection ends with SQLite's file: a copy in its place, or one that may not be read any more, is another.
+
+    What is written to a file that has no name any more is lost.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if connection.vendor == "sqlite":
+            found = _identity(connection.settings_dict["NAME"])
+            if getattr(_opened, "file", found) != found:
+                connection.close()
+            _opened.file = found
+        return get_response(request)
+
+    return middleware
+
+
+_opened = threading.local()
+
+
+def _identity(path: str | Path) -> tuple[int, ...] | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid
 
 
 def open_mode_user(get_response: GetResponse) -> GetResponse:

@@ -4,9 +4,13 @@ How it is taken is in databases.py: PostgreSQL's refuses connections and ends th
 to the server, or locked by somebody else for longer than the server waits.
 """
 
+import contextlib
 import os
+import shutil
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -212,3 +216,26 @@ def test_who_is_signed_in_is_told_so_too(home, database):
             assert b"The database cannot be used at the moment. Try again shortly." in answer.content
         database.give()
         assert browser.ask("GET", "/runs/").status_code == 200
+
+
+def test_a_copy_that_is_put_in_the_place_of_sqlites_file_is_used(home):
+    """Connections are kept: one to the file that was there before would take runs that nobody sees again."""
+    with running_server(home) as server:
+        path = home / "tunix-rt.sqlite3"
+        shutil.copyfile(path, home / "copy")
+        assert (
+            server.post(
+                "/api/datasets?dataset_name=arithmetic&dataset_version=v1", arithmetic_rows(), **ROWS
+            ).status_code
+            == 201
+        )
+        launched(server)
+        assert len(listed(server)) == 1
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        (home / "copy").replace(path)
+        assert listed(server) == []
+        record = launched(server)
+        with contextlib.closing(sqlite3.connect(path)) as restored:
+            assert restored.execute("SELECT count(*) FROM tunix_runs").fetchall() == [(1,)]
+        assert listed(server) == [record["run_id"]]

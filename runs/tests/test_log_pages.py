@@ -2,6 +2,7 @@
 
 import re
 import time
+from urllib.parse import urlencode
 
 import pytest
 
@@ -179,18 +180,54 @@ def test_whatever_is_written_becomes_text(rubbish):
 
 # --- pages ------------------------------------------------------------------------------------------------------------
 
+RED = b"\x1b[31m<b>bad</b>\x1b[0m\n"
+
+
+def log_end(page):
+    """What an open page says of the log that it has, as htmx sends it."""
+    (end,) = re.findall('<li class="log-next".*?</li>', page, re.DOTALL)
+    return urlencode(re.findall(r'<input type="hidden" name="(\w+)" value="(\w+)">', end))
+
 
 def test_the_runs_page_shows_the_end_and_follows(client, run):
-    write(run, numbered(3) + b"\x1b[31m<b>bad</b>\x1b[0m\npart")
+    write(run, numbered(3) + RED + b"part")
     page = client.get(f"/runs/{run.run_id}/").content.decode()
     assert '<span class="ansi-red">&lt;b&gt;bad&lt;/b&gt;</span>' in page and "data-follow" in page
-    following = re.search(r'hx-get="([^"]*after=[^"]*)"', page)[1].replace("&amp;", "&")
+    news = f"/runs/{run.run_id}/news/?seen=running&{log_end(page)}"
+    assert 'hx-include=".log-next input"' in page
+    assert "L4" not in client.get(news).content.decode(), "nothing was written"
     write(run, b"ial\n")
-    lines = client.get(following, headers={"HX-Request": "true"}).content.decode()
-    assert 'id="L5"' in lines and "partial" in lines and "every 3s" in lines and "<html" not in lines
+    lines = client.get(news).content.decode()
+    assert 'id="L5"' in lines and "partial" in lines and "<html" not in lines
+    assert lines.count(f"#log-next-stdout-{len(numbered(3)) + len(RED)}") == 2, (
+        "where the page's end is, and nowhere else"
+    )
+    assert 'id="L' not in client.get(f"/runs/{run.run_id}/news/?seen=running&{log_end(lines)}").content.decode()
+
+
+def test_the_page_of_a_log_follows_it_until_the_run_ends(client, run):
+    write(run, numbered(3))
+    page = client.get(f"/runs/{run.run_id}/log/").content.decode()
+    news = f"/runs/{run.run_id}/log/news/?"
+    assert news.rstrip("?") in page and "every 3s" in page
+    assert client.get(news + log_end(page)).status_code == 204
+    write(run, b"line 4\nand the la")
+    lines = client.get(news + log_end(page)).content.decode()
+    assert 'id="L4"' in lines and "and the la" in lines
+    write(run, b"st")
     TunixRun.objects.filter(pk=run.pk).update(status="completed", completed_at=run.started_at)
-    following = re.search(r'hx-get="([^"]*after=[^"]*)"', lines)[1].replace("&amp;", "&")
-    assert "every 3s" not in client.get(following, headers={"HX-Request": "true"}).content.decode()
+    last = client.get(news + log_end(lines))
+    assert last.status_code == 286 and "and the last" in last.content.decode()
+    assert "log-next" not in last.content.decode().replace("#log-next", "")
+    assert client.get(news).status_code == 286 and client.get(news).content.strip() == b""
+    assert "every 3s" not in client.get(f"/runs/{run.run_id}/log/").content.decode()
+
+
+@pytest.mark.parametrize("query", ["", "after=0", "stream=stdout", "stream=stdin&after=0", "stream=stdout&after=-1"])
+def test_news_for_a_page_that_does_not_say_what_it_has_are_none(client, run, query):
+    write(run, b"a line\n")
+    assert client.get(f"/runs/{run.run_id}/log/news/?{query}").status_code == 204
+    assert "a line" not in client.get(f"/runs/{run.run_id}/news/?{query}").content.decode()
 
 
 def test_a_page_of_its_own_at_any_place(client, run):

@@ -50,20 +50,42 @@ def test_charts_alone_are_what_a_page_polls(client, run):
     TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
     charts = client.get(f"/runs/{run.run_id}/charts/").content.decode()
     assert charts.lstrip().startswith('<section class="panel" id="run-charts"') and "every 10s" in charts
+    seen = re.search(r"seen=([\w-]+)", charts)[0]
+    assert client.get(f"/runs/{run.run_id}/charts/?{seen}").status_code == 204, "nothing has come"
+    create_checkpoint(run, 41)
+    assert client.get(f"/runs/{run.run_id}/charts/?{seen}").status_code == 200
     TunixRun.objects.filter(pk=run.pk).update(status="completed", completed_at=run.completed_at)
     assert "every 10s" not in client.get(f"/runs/{run.run_id}/charts/").content.decode()
 
 
 def test_a_page_that_followed_a_run_is_drawn_anew_when_it_has_ended(client, run):
-    polled = client.get(f"/runs/{run.run_id}/head/")
+    polled = client.get(f"/runs/{run.run_id}/news/")
     assert polled.headers["HX-Refresh"] == "true"
 
 
 def test_a_poll_for_the_status_draws_no_charts(client, run, django_assert_max_num_queries):
     TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
-    with django_assert_max_num_queries(8):
-        polled = client.get(f"/runs/{run.run_id}/head/").content.decode()
+    with django_assert_max_num_queries(2):
+        polled = client.get(f"/runs/{run.run_id}/news/?seen=running").content.decode()
+    assert 'id="run-head"' not in polled, "it stands where it stood"
     assert 'id="run-figures" hx-swap-oob' in polled and 'class="plot"' not in polled and "<html" not in polled
+
+
+def test_a_page_is_told_where_its_run_stands_when_that_is_new(client, run):
+    TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
+    assert "Cancel run" in client.get(f"/runs/{run.run_id}/news/?seen=pending").content.decode()
+    TunixRun.objects.filter(pk=run.pk).update(cancel_requested_at=run.started_at)
+    polled = client.get(f"/runs/{run.run_id}/news/?seen=running").content.decode()
+    assert (
+        "then it is killed" in polled and polled.count('id="run-progress"') == 1 and "?seen=running-cancelled" in polled
+    )
+
+
+def test_charts_are_drawn_when_a_point_has_come(client, run):
+    TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
+    seen = re.search(r"seen=([\w-]+)", page_of(client, run))[0]
+    metrics.append(run.run_id, {"train/loss": [(41, 0.1, 1.7e9)]})
+    assert "0.1</span>" in client.get(f"/runs/{run.run_id}/charts/?{seen}").content.decode()
 
 
 def test_a_dry_run_has_no_charts(client):

@@ -78,7 +78,7 @@ def _choices(request: HttpRequest, *, nothing_found: bool) -> dict[str, Any]:
 @require_safe
 def run_line(request: HttpRequest, run_id: str) -> HttpResponse:
     """A row of the table by itself, for one that is still under way."""
-    run = run_or_404(run_id)
+    run = run_or_404(run_id, "tags")
     filters = RunTableFilter(request.GET, TunixRun.objects.alive(), request=request)
     _show_metrics([run], filters.columns)
     return render(request, "runs/_run_row.html", {"run": run, "selectable": True})

@@ -8,19 +8,29 @@ from django.views.decorators.http import require_safe
 
 from runs import loglines, logs
 from runs.models import TunixRun
-from runs.views.shared import number_in, run_or_404
+from runs.views.shared import nothing_new, number_in, run_or_404
 
 FIND_LENGTH = 200
+STOP_POLLING = 286  # htmx's own
 
 
 @require_safe
 def run_log(request: HttpRequest, run_id: str) -> HttpResponse:
-    """`?stream=`, then `offset` (where to begin), `after` and `line` (what has come since) or `find`."""
+    """`?stream=`, then `offset` (where to begin) or `find`."""
     run = run_or_404(run_id)
-    if request.htmx and "after" in request.GET:  # type: ignore[attr-defined]
-        return render(request, "runs/_log_lines.html", {"run": run, "page": _new_lines(run, request)})
     template = "runs/_log.html" if request.htmx else "runs/log.html"  # type: ignore[attr-defined]
     return render(request, template, {"run": run, **log_of(run, request)})
+
+
+@require_safe
+def log_news(request: HttpRequest, run_id: str) -> HttpResponse:
+    """For a page that follows a log: what has come since. Once the run has ended, the last of it."""
+    run = run_or_404(run_id)
+    news = new_lines(run, request)
+    if not news and not run.is_terminal:
+        return nothing_new()
+    status = STOP_POLLING if run.is_terminal else 200
+    return render(request, "runs/_log_news.html", {"run": run, **news}, status=status)
 
 
 def log_of(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
@@ -38,9 +48,19 @@ def log_of(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
         return {"stream": logs.STREAMS[0], "sizes": [], "unreadable": error.strerror}
 
 
-def _new_lines(run: TunixRun, request: HttpRequest) -> loglines.Page:
-    stream = _stream(request) or logs.STREAMS[0]
-    return loglines.after(run, stream, number_in(request, "after") or 0, number_in(request, "line") or 1)
+def new_lines(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
+    """What `_log_news.html` shows: the lines from `?after=` on, where line `line` begins; nothing where the log has not
+    grown beyond `size`. An open page says what it has."""
+    stream, after = _stream(request), number_in(request, "after")
+    if stream is None or after is None:
+        return {}
+    try:
+        page = loglines.after(run, stream, after, number_in(request, "line") or 1)
+    except OSError:
+        return {}
+    if page.size == number_in(request, "size") and not page.ended:
+        return {}
+    return {"page": page, "replaces": f"log-next-{stream}-{after}"}
 
 
 def _stream(request: HttpRequest) -> str | None:

@@ -15,8 +15,11 @@ from django_htmx.http import HttpResponseClientRefresh
 from runs import access, charts, checkpoints, metrics, progress, provenance, services, timeline, trash
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
-from runs.views.log import log_of
-from runs.views.shared import dataset_of, owner_of, part, run_or_404, scale_of, uuid_or_404
+from runs.views.log import log_of, new_lines
+from runs.views.shared import dataset_of, nothing_new, owner_of, part, run_or_404, scale_of, uuid_or_404
+
+# What a run's page asks for in several places.
+RELATED = ("tags", "metrics")
 
 
 @require_POST
@@ -48,31 +51,32 @@ def retry(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @require_safe
 def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
-    run = run_or_404(run_id)
+    run = run_or_404(run_id, *RELATED)
     return render(request, "runs/run.html", _page(request, run, AnnotateForm.of(run)))
 
 
 def _page(request: HttpRequest, run: TunixRun, form: AnnotateForm) -> dict[str, Any]:
-    scale = scale_of(request)
     return {
         "form": form,
-        "groups": charts.groups(run, scale) if run.mode == TunixRun.Mode.LOCAL else [],
-        "scale": scale,
-        "checkpoints": checkpoints.of(run)[::-1],
         "comparison": _comparison(run),
         "events": timeline.of(run),
         **_head(run),
+        **_charts(request, run),
         **log_of(run, request),
     }
 
 
 @require_safe
-def run_head(request: HttpRequest, run_id: str) -> HttpResponse:
-    """Status, progress and figures, for a page that follows a run. One that has ended is drawn anew, whole."""
+def run_news(request: HttpRequest, run_id: str) -> HttpResponse:
+    """For a page that follows a run: progress, figures, lines of its log, and where it stands if that is not `?seen=`.
+
+    One that has ended is drawn anew, whole.
+    """
     run = run_or_404(run_id)
     if run.is_terminal:
         return HttpResponseClientRefresh()
-    return render(request, "runs/_run_head.html", {"polled": True, **_head(run)})
+    changed = request.GET.get("seen") != run.standing
+    return render(request, "runs/_run_news.html", {"changed": changed, **_head(run), **new_lines(run, request)})
 
 
 def _head(run: TunixRun) -> dict[str, Any]:
@@ -96,27 +100,43 @@ def _comparison(run: TunixRun) -> provenance.Comparison | None:
 
 @require_safe
 def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The charts, and the checkpoints beside them, for a page that follows a run."""
-    run = run_or_404(run_id)
+    """The charts, and the checkpoints beside them, for a page that follows a run. `?seen=` says which it has."""
+    run = run_or_404(run_id, "metrics")
+    if request.GET.get("seen") == _version(run) and not run.is_terminal:
+        return nothing_new()
+    return render(request, "runs/_charts.html", {"run": run, "polled": True, **_charts(request, run)})
+
+
+def _charts(request: HttpRequest, run: TunixRun) -> dict[str, Any]:
     scale = scale_of(request)
-    found = {"groups": charts.groups(run, scale), "scale": scale, "checkpoints": checkpoints.of(run)[::-1]}
-    return render(request, "runs/_charts.html", {"run": run, "polled": True, **found})
+    return {
+        "version": _version(run),
+        "groups": charts.groups(run, scale) if run.mode == TunixRun.Mode.LOCAL else [],
+        "scale": scale,
+        "checkpoints": checkpoints.of(run)[::-1],
+    }
+
+
+def _version(run: TunixRun) -> str:
+    """Of what the charts and the checkpoints show."""
+    found = checkpoints.on_disk(run)
+    return f"{metrics.version(run)}-{len(found)}-{found[-1].step if found else ''}"
 
 
 @require_safe
 def run_row(request: HttpRequest, run_id: str) -> HttpResponse:
     """What a row shows when it is opened in place."""
-    return render(request, "runs/_run_detail.html", {"run": run_or_404(run_id)})
+    return render(request, "runs/_run_detail.html", {"run": run_or_404(run_id, "tags")})
 
 
 @require_POST
 def annotate(request: HttpRequest, run_id: str) -> HttpResponse:
-    run, form = run_or_404(run_id), AnnotateForm(request.POST)
+    run, form = run_or_404(run_id, *RELATED), AnnotateForm(request.POST)
     if not form.is_valid():
         return render(request, part(request, "runs/run.html", "notes"), _page(request, run, form), status=422)
     services.annotate(run, **form.cleaned_data)
     if request.htmx:  # type: ignore[attr-defined]
-        run = run_or_404(run_id)
+        run = run_or_404(run_id, "tags")
         return render(request, "runs/run.html#notes", {"run": run, "form": AnnotateForm.of(run)})
     return redirect(run)
 

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 
 from runs import datasets
 from runs.charts import Scale
@@ -24,13 +24,12 @@ def uuid_or_404(run_id: str) -> uuid.UUID:
         raise Http404 from error
 
 
-def run_or_404(run_id: str) -> TunixRun:
-    found = (
-        TunixRun.objects.alive().filter(pk=uuid_or_404(run_id)).select_related("owner").prefetch_related("tags").first()
-    )
-    if found is None:
-        raise Http404
-    return found
+def run_or_404(run_id: str, *related: str) -> TunixRun:
+    """With the rows of these relations, `tags` say, where its page asks for them more than once."""
+    try:
+        return TunixRun.objects.alive().prefetch_related(*related).get(pk=uuid_or_404(run_id))
+    except TunixRun.DoesNotExist as error:
+        raise Http404 from error
 
 
 def dataset_of(run: TunixRun) -> dict[str, Any]:
@@ -50,6 +49,11 @@ def number_in(request: HttpRequest, name: str) -> int | None:
     """The whole number that the address gives, not below 0; None where it gives none."""
     text = request.GET.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
+
+
+def nothing_new() -> HttpResponse:
+    """The answer to a poll that changes nothing on its page."""
+    return HttpResponse(status=204)
 
 
 def owner_of(request: HttpRequest) -> Any:

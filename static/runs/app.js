@@ -342,20 +342,19 @@
   const follow = (log) => { log.scrollTop = log.scrollHeight; };
   // A page that follows a run for days keeps what can be read.
   const MAX_LINES = 5000;
-  addEventListener("htmx:afterSwap", () => {
+  const settle = () => {
     for (const log of all(".log[data-follow]")) {
       for (const line of all("li", log).slice(0, -MAX_LINES)) line.remove();
       if (scrolled[log.ariaLabel]?.atEnd ?? true) follow(log);
     }
-    for (const details of all("details[id]")) if (details.id in opened) details.open = opened[details.id];
-  });
-  addEventListener("htmx:oobAfterSwap", () => {
-    prepare(document);
     for (const log of all("pre[aria-label]")) {
       const before = scrolled[log.ariaLabel];
       if (before) log.scrollTop = before.atEnd ? log.scrollHeight : before.top;
     }
-  });
+    for (const details of all("details[id]")) if (details.id in opened) details.open = opened[details.id];
+  };
+  addEventListener("htmx:afterSwap", settle);
+  addEventListener("htmx:oobAfterSwap", () => { prepare(document); settle(); });
 
   // A menu closes on Escape and on a click elsewhere; "/" goes to the search.
   addEventListener("click", (event) => { for (const menu of all(".menu[open]")) if (!menu.contains(event.target)) menu.open = false; });
