@@ -193,8 +193,8 @@ def _paths(name: str, points: metrics.Points, frame: Frame) -> tuple[str, str]:
 def _path(across: Sequence[int], heights: Sequence[float | None]) -> str:
     """A gap where a height is none. A point between two gaps is a dot: a line to itself, with round ends."""
     drawn = [None if y is None else f"{x} {y:g}" for x, y in zip(across, heights, strict=True)]
-    strokes = (list(stroke) for is_gap, stroke in groupby(drawn, key=lambda point: point is None) if not is_gap)
-    return "".join(f"M{stroke[0]}L{'L'.join(stroke)}" for stroke in strokes)
+    strokes = [[point for point in stroke if point] for _, stroke in groupby(drawn, key=bool)]
+    return "".join(f"M{stroke[0]}L{'L'.join(stroke)}" for stroke in strokes if stroke)
 
 
 def _averaged(values: Sequence[float]) -> list[float]:

@@ -1,7 +1,6 @@
 """What every request passes through, besides Django's own middleware. Each decides one thing."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -12,6 +11,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import DisallowedHost
 from django.db import connection
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.utils.functional import SimpleLazyObject
@@ -95,31 +96,32 @@ def database_away(get_response: GetResponse) -> GetResponse:
 
 
 def database_file_replaced(get_response: GetResponse) -> GetResponse:
-    """A kept connection ends with SQLite's file: a copy in its place, or one that may not be read any more, is another.
+    """A kept connection to SQLite's file ends when another file has its name: a copy that was put back, say.
 
     What is written to a file that has no name any more is lost.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if connection.vendor == "sqlite":
-            found = _identity(connection.settings_dict["NAME"])
-            if getattr(_opened, "file", found) != found:
-                connection.close()
-            _opened.file = found
+        opened = getattr(connection, "opened_file", None)
+        if opened and connection.connection is not None and opened != _identity(connection.settings_dict["NAME"]):
+            connection.close()
         return get_response(request)
 
     return middleware
 
 
-_opened = threading.local()
+@receiver(connection_created)
+def _remember_file(connection: Any, **_: Any) -> None:
+    if connection.vendor == "sqlite":
+        connection.opened_file = _identity(connection.settings_dict["NAME"])
 
 
-def _identity(path: str | Path) -> tuple[int, ...] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        status = Path(path).stat()
+        found = Path(path).stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid
+    return found.st_dev, found.st_ino
 
 
 def open_mode_user(get_response: GetResponse) -> GetResponse:

@@ -3,7 +3,7 @@
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -71,10 +71,22 @@ class SQLite:
         self.lock = None
 
     def take(self):
-        self.path.chmod(0)
+        """Another file is in its place, which nobody may read. What is open already stays open to who has it."""
+        self._move("", ".aside")
+        self.path.touch(mode=0)
 
     def give(self):
-        self.path.chmod(0o644)
+        if self._at(".aside").exists():
+            self.path.unlink()
+            self._move(".aside", "")
+
+    def _move(self, source, target):
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                self._at(source + suffix).rename(self._at(target + suffix))
+
+    def _at(self, suffix):
+        return self.path.with_name(self.path.name + suffix)
 
     def take_from_under(self):
         """From a server that has the file open: what it may do with it was decided when it opened it."""
@@ -86,7 +98,7 @@ class SQLite:
         self.lock.close()
 
     def end_connections(self):
-        """It has none between requests."""
+        """Nobody else ends those to a file."""
 
     def free(self):
         self.give()

@@ -1,7 +1,7 @@
 """Persistence is second, the run is first: real servers whose database is really taken away.
 
-How it is taken is in databases.py: PostgreSQL's refuses connections and ends those that it has; SQLite's file is closed
-to the server, or locked by somebody else for longer than the server waits.
+How it is taken is in databases.py: PostgreSQL's refuses connections and ends those that it has; SQLite's file makes room
+for one that may not be read, or is locked by somebody else for longer than the server waits.
 """
 
 import contextlib

@@ -15,11 +15,10 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IG
 
 def run_or_404(run_id: str, runs: Any = None) -> TunixRun:
     """The run of an address. 422 when it is no UUID, 404 when there is none (or it lies in the trash)."""
-    found = (TunixRun.objects.alive() if runs is None else runs).filter(pk=parse_run_id(run_id))
-    run = found.select_related("owner").first()
-    if run is None:
-        raise NotFound(f"Tunix run not found: {run_id}")
-    return run
+    try:
+        return (TunixRun.objects.alive() if runs is None else runs).get(pk=parse_run_id(run_id))
+    except TunixRun.DoesNotExist as error:
+        raise NotFound(f"Tunix run not found: {run_id}") from error
 
 
 def parse_run_id(run_id: str) -> uuid.UUID:

@@ -111,7 +111,8 @@ class RunView(TakesChunked, generics.GenericAPIView):
     )
     def get(self, request: Request, run_id: str) -> Response:
         check_query(request)
-        return Response(serializers.RunSerializer(run_or_404(run_id)).data)
+        run = run_or_404(run_id, TunixRun.objects.alive().select_related("owner"))
+        return Response(serializers.RunSerializer(run).data)
 
     @extend_schema(
         operation_id="annotate_run",
