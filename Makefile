@@ -24,9 +24,11 @@ check: .venv/requirements-dev.txt ## check style, types, templates, imports and 
 
 bench: .venv/requirements-dev.txt ## measure at 100,000 runs on PostgreSQL and SQLite; table, and bench.json (bench-full: 1,000,000)
 	@.venv/bin/python scripts/bench
+	@.venv/bin/python scripts/bench_writes
 
 bench-full: .venv/requirements-dev.txt
 	@.venv/bin/python scripts/bench --full
+	@.venv/bin/python scripts/bench_writes
 
 fuzz: .venv/requirements-dev.txt ## attack a server of its own for long, and say what was tried (EXAMPLES=10000)
 	@scripts/fuzz

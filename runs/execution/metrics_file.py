@@ -41,6 +41,13 @@ class MetricsFile:
                 self._read(line, batch)
         return batch, start + end
 
+    def size(self) -> int:
+        """In bytes, now; 0 where there is none."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
     def _chunk(self) -> tuple[bytes, int]:
         """Whatever the trainer put there: a pipe must not hold us up, a device or a link not be read."""
         file = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -80,13 +80,18 @@ class Report:
         return True
 
     def catch_up(self, write: Write) -> bool:
-        """Deliver until nothing is left."""
-        before = -1
-        while before != self.metrics.offset:
+        """Deliver what is there now. False: `write` refused.
+
+        What comes meanwhile waits for the next time: a trainer that logs faster than a delivery takes would keep us
+        here, and nobody would hear of a cancel.
+        """
+        until = self.metrics.size()
+        while True:
             before = self.metrics.offset
             if not self.deliver(write):
                 return False
-        return True
+            if self.metrics.offset == before or self.metrics.offset >= until:
+                return True
 
     def _columns(self, batch: Batch, offset: int) -> dict[str, Any]:
         if self._began:

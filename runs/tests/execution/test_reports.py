@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from runs import checkpoints, metrics, services
+from runs.execution import metrics_file
+from runs.execution.report import Report
 from runs.models import TunixRun
 from runs.rundir import RunDirectory
 from runs.tests.execution.away import database_away
 from runs.tests.execution.engine import end, launch, supervisor_of, until, wait_for
+from runs.tests.helpers import create_run
 
 
 def losses(run):
@@ -25,6 +28,35 @@ def test_metrics_and_progress_are_there_while_the_run_goes_on(engine):
     run.refresh_from_db()
     assert (run.status, run.step, run.total_steps) == ("running", 50, 100)
     assert run.files_bytes > 0
+
+
+@pytest.mark.django_db
+def test_a_trainer_that_logs_faster_than_a_delivery_keeps_nobody(data_dir, monkeypatch):
+    """One line came with each delivery for ever: the lease's thread neither renewed it nor heard of a cancel."""
+    monkeypatch.setattr(metrics_file, "CHUNK_BYTES", 1000)
+    run = create_run(mode="local", status="running")
+    report, path = Report(run), RunDirectory(run.run_id).metrics
+    path.parent.mkdir(parents=True)
+    deliveries = []
+
+    def log_points(count):
+        with path.open("a") as file:
+            for _ in range(count):
+                file.write(json.dumps({"name": "train/loss", "step": file.tell(), "value": 1.0, "time": 1.7e9}) + "\n")
+
+    def write(**columns):
+        deliveries.append(columns["metrics_offset"])
+        assert len(deliveries) < 100
+        log_points(1)
+        return True
+
+    log_points(50)
+    there = path.stat().st_size
+    assert report.catch_up(write)
+    assert len(deliveries) > 2 and report.metrics.offset >= there, "all that was there when it began"
+    log_points(5)
+    assert report.catch_up(write) and report.catch_up(write)
+    assert report.metrics.offset > there
 
 
 def test_a_run_that_ends_at_once_has_all_its_metrics(engine):
