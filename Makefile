@@ -1,9 +1,9 @@
 # What can be done here; each target is described by the text after its ##. The work itself is in scripts/.
 
-.PHONY: help run tunix train test test-tunix check bench bench-full fuzz lock sbom clean
+.PHONY: help run tunix train test test-tunix check bench bench-full bench-peers fuzz lock sbom clean
 
 help: ## list these targets
-	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 run: .venv/requirements.txt ## serve on http://127.0.0.1:8000 until Ctrl-C (PORT, TUNIX_RT_HOME)
 	@scripts/serve
@@ -30,6 +30,9 @@ bench-full: .venv/requirements-dev.txt
 	@.venv/bin/python scripts/bench --full
 	@.venv/bin/python scripts/bench_writes
 
+bench-peers: .venv/requirements-dev.txt ## measure a page of 10,000 runs beside MLflow's, installed into .venv-peers; table, and bench-peers.json
+	@.venv/bin/python scripts/bench_peers
+
 fuzz: .venv/requirements-dev.txt ## attack a server of its own for long, and say what was tried (EXAMPLES=10000)
 	@scripts/fuzz
 
@@ -40,7 +43,7 @@ sbom: .venv/requirements-dev.txt ## write the bills of materials of server and t
 	@scripts/sbom
 
 clean: ## remove .venv, .venv-tunix and what tools left; runs and datasets in var/ stay
-	@rm -rf .venv .venv-tunix .coverage* htmlcov sbom screenshots test-results .hypothesis .schemathesis
+	@rm -rf .venv .venv-tunix .venv-peers .coverage* htmlcov sbom screenshots test-results .hypothesis .schemathesis
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
