@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
@@ -80,7 +80,7 @@ class LaunchRequest:
     dry_run: bool = True
     priority: int = TunixRun.Priority.NORMAL
     reproduces: TunixRun | None = None
-    owner: AbstractBaseUser | None = None
+    owner: User | None = None
 
 
 def launch(request: LaunchRequest) -> TunixRun:
@@ -169,7 +169,7 @@ def _new_run(request: LaunchRequest) -> TunixRun:
         config=request.config,
         priority=request.priority,
         reproduces=request.reproduces,
-        owner_id=getattr(request.owner, "pk", None),
+        owner=request.owner,  # whole: the answer names him, also while the database is away
     )
 
 
@@ -205,7 +205,7 @@ def cancel(run: TunixRun) -> None:
     LocalExecutor().request_stop(run)
 
 
-def retry(run: TunixRun, *, resume: bool = False, owner: AbstractBaseUser | None = None) -> TunixRun:
+def retry(run: TunixRun, *, resume: bool = False, owner: User | None = None) -> TunixRun:
     """A new run of the same inputs. A lost run's supervisor is fenced first.
 
     Raises NotEnded, NothingToResume, and what `launch` does.

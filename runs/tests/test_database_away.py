@@ -18,18 +18,22 @@ from runs.tests.accounts import Browser, make_people
 from runs.tests.helpers import LAUNCH, arithmetic_rows, executable
 from runs.tests.server import running_server, unprivileged
 
+DATASET = "/api/datasets?dataset_name=arithmetic&dataset_version=v1"
 ROWS = {"Content-Type": "application/x-ndjson"}
 UNUSABLE = "The database cannot be used at the moment. Try again shortly."
+
+
+def waiting_python(home):
+    """What answers for Tunix, once `go` is there."""
+    script = f"cd {home}\ntouch started\nwhile [ ! -e go ]; do sleep 0.02; done\necho 0.1.3"
+    return str(executable(home / "python", script))
 
 
 @pytest.fixture
 def server(home, database):
     """A server with the dataset `arithmetic-v1`, whose dry runs stop at their last check until `go` is there."""
-    python = executable(home / "python", "touch started\nwhile [ ! -e go ]; do sleep 0.02; done\necho 0.1.3")
-    python.write_text(python.read_text().replace("touch started", f"cd {home}\ntouch started"))
-    with running_server(home, database.url, before=unprivileged(), TUNIX_PYTHON=str(python)) as server:
-        path = "/api/datasets?dataset_name=arithmetic&dataset_version=v1"
-        assert server.post(path, arithmetic_rows(), **ROWS).status_code == 201
+    with running_server(home, database.url, before=unprivileged(), TUNIX_PYTHON=waiting_python(home)) as server:
+        assert server.post(DATASET, arithmetic_rows(), **ROWS).status_code == 201
         yield server
 
 
@@ -43,16 +47,20 @@ def launched(server):
     return answer.json()
 
 
+def until_there(path, answer):
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline and not answer.done()
+        time.sleep(0.02)
+
+
 class Meanwhile:
     """A dry run that has begun and waits; `answer()` lets it go on and returns its record."""
 
     def __init__(self, server):
         self.home, self.pool = server.home, ThreadPoolExecutor(1)
         self.future = self.pool.submit(launched, server)
-        deadline = time.monotonic() + 20
-        while not (self.home / "started").exists():
-            assert time.monotonic() < deadline and not self.future.done()
-            time.sleep(0.02)
+        until_there(self.home / "started", self.future)
 
     def answer(self):
         go(self.home)
@@ -218,17 +226,34 @@ def test_who_is_signed_in_is_told_so_too(home, database):
         assert browser.ask("GET", "/runs/").status_code == 200
 
 
+def test_it_goes_away_during_the_run_of_somebody_who_is_signed_in(home, database):
+    """His name is in the answer, and nobody is asked for it."""
+    mode = {"TUNIX_RT_AUTH": "required", "TUNIX_PYTHON": waiting_python(home)}
+    with running_server(home, database.url, before=unprivileged(), pages=True, **mode) as server:
+        make_people(server)
+        browser = Browser(server)
+        assert browser.log_in("operator").status_code == 302
+        dataset = browser.ask("POST", DATASET, arithmetic_rows(), **ROWS, **browser.token)
+        assert dataset.status_code == 201
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(browser.ask, "POST", "/api/tunix/run", LAUNCH, **browser.token)
+            until_there(home / "started", answer)
+            database.take_from_under()
+            go(home)
+            record = answer.result(60).json()
+        assert_complete(record)
+        assert record["owner"] == "operator" and waiting(home) == [record["run_id"]]
+        database.give_back_under()
+        assert server.manage("housekeeping") == "results recorded: 1\n"
+        assert browser.ask("GET", f"/api/tunix/runs/{record['run_id']}").json() == record
+
+
 def test_a_copy_that_is_put_in_the_place_of_sqlites_file_is_used(home):
     """Connections are kept: one to the file that was there before would take runs that nobody sees again."""
     with running_server(home) as server:
         path = home / "tunix-rt.sqlite3"
         shutil.copyfile(path, home / "copy")
-        assert (
-            server.post(
-                "/api/datasets?dataset_name=arithmetic&dataset_version=v1", arithmetic_rows(), **ROWS
-            ).status_code
-            == 201
-        )
+        assert server.post(DATASET, arithmetic_rows(), **ROWS).status_code == 201
         launched(server)
         assert len(listed(server)) == 1
         for suffix in ("-wal", "-shm"):
