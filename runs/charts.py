@@ -78,10 +78,8 @@ class Frame:
         place: Callable[[float], float] = math.log if self.log else float
         top = place(self.high)
         height, above = (top - place(self.low)) or 1, 0 if self.log else -math.inf
-        known = math.isfinite
-        return [
-            round((top - place(each)) / height * HEIGHT, 1) if known(each) and each > above else None for each in values
-        ]
+        shown = (each if math.isfinite(each) and each > above else None for each in values)
+        return [None if each is None else round((top - place(each)) / height * HEIGHT, 1) for each in shown]
 
 
 def _frame(series: Sequence[metrics.Points], scale: Scale) -> Frame | None:

@@ -223,6 +223,16 @@ def test_the_page_of_a_log_follows_it_until_the_run_ends(client, run):
     assert "every 3s" not in client.get(f"/runs/{run.run_id}/log/").content.decode()
 
 
+def test_a_log_that_cannot_be_read_any_more_says_so_where_it_was_followed(client, run):
+    write(run, numbered(3))
+    end = log_end(client.get(f"/runs/{run.run_id}/").content.decode())
+    logs.path(run, "stdout").unlink()
+    logs.path(run, "stdout").mkdir()
+    for news in (f"/runs/{run.run_id}/news/?{end}", f"/runs/{run.run_id}/log/news/?{end}"):
+        answer = client.get(news)
+        assert answer.status_code == 200 and "The log cannot be read: Is a directory." in answer.content.decode()
+
+
 @pytest.mark.parametrize("query", ["", "after=0", "stream=stdout", "stream=stdin&after=0", "stream=stdout&after=-1"])
 def test_news_for_a_page_that_does_not_say_what_it_has_are_none(client, run, query):
     write(run, b"a line\n")

@@ -106,6 +106,7 @@ class Page:
         (self.news, news_period), (self.charts, charts_period) = POLL.findall(html)
         self.polls = ((int(news_period), self.ask_news), (int(charts_period), self.ask_charts))
         self.heed(html)
+        assert set(self.log_end) == {"stream", "after", "line", "size"}
 
     def heed(self, html):
         if found := LOG_END.search(html):

@@ -54,13 +54,14 @@ def new_lines(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
     stream, after = _stream(request), number_in(request, "after")
     if stream is None or after is None:
         return {}
+    replaces = f"log-next-{stream}-{after}"
     try:
         page = loglines.after(run, stream, after, number_in(request, "line") or 1)
-    except OSError:
-        return {}
+    except OSError as error:
+        return {"unreadable": error.strerror, "replaces": replaces}
     if page.size == number_in(request, "size") and not page.ended:
         return {}
-    return {"page": page, "replaces": f"log-next-{stream}-{after}"}
+    return {"page": page, "replaces": replaces}
 
 
 def _stream(request: HttpRequest) -> str | None:

@@ -61,7 +61,7 @@ def _page(request: HttpRequest, run: TunixRun, form: AnnotateForm) -> dict[str, 
         "comparison": _comparison(run),
         "events": timeline.of(run),
         **_head(run),
-        **_charts(request, run),
+        **_charts(request, run, _version(run)),
         **log_of(run, request),
     }
 
@@ -102,15 +102,16 @@ def _comparison(run: TunixRun) -> provenance.Comparison | None:
 def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
     """The charts, and the checkpoints beside them, for a page that follows a run. `?seen=` says which it has."""
     run = run_or_404(run_id, "metrics")
-    if request.GET.get("seen") == _version(run) and not run.is_terminal:
+    version = _version(run)
+    if request.GET.get("seen") == version and not run.is_terminal:
         return nothing_new()
-    return render(request, "runs/_charts.html", {"run": run, "polled": True, **_charts(request, run)})
+    return render(request, "runs/_charts.html", {"run": run, "polled": True, **_charts(request, run, version)})
 
 
-def _charts(request: HttpRequest, run: TunixRun) -> dict[str, Any]:
+def _charts(request: HttpRequest, run: TunixRun, version: str) -> dict[str, Any]:
     scale = scale_of(request)
     return {
-        "version": _version(run),
+        "version": version,
         "groups": charts.groups(run, scale) if run.mode == TunixRun.Mode.LOCAL else [],
         "scale": scale,
         "checkpoints": checkpoints.of(run)[::-1],
