@@ -15,7 +15,6 @@ from django.utils.functional import cached_property
 from runs import access, search, services
 from runs.forms import LoginForm
 from runs.models import Event, RunTag, TunixRun
-from runs.querysets import LARGE_COLUMNS
 from runs.templatetags import look
 
 # Up to here a count is exact; beyond, it is what the database's planner thinks.
@@ -94,7 +93,8 @@ class TunixRunAdmin(admin.ModelAdmin):
     EDITABLE = ("notes",)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).defer(*LARGE_COLUMNS)
+        runs: Any = super().get_queryset(request)
+        return runs.without_logs()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         shown = (str(name) for _, options in self.fieldsets for name in options["fields"])

@@ -1,7 +1,6 @@
 """What the API takes and gives."""
 
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -91,7 +90,7 @@ class LaunchSerializer(StrictSerializer):
 
 
 class RunSerializer(serializers.ModelSerializer):
-    """A run, whole. The fields describe what it answers; made by them, it cost twice as much."""
+    """A run, whole. Describes what `views/records.py` answers; nothing is serialized by it."""
 
     tags: serializers.Field = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
     priority = PriorityField(read_only=True)
@@ -132,19 +131,6 @@ class RunSerializer(serializers.ModelSerializer):
             "owner",
         )
         read_only_fields = fields
-
-    def to_representation(self, run: TunixRun) -> dict[str, Any]:
-        return {name: OTHERWISE[name](run) if name in OTHERWISE else getattr(run, name) for name in self.Meta.fields}
-
-
-# What is not answered as the model has it.
-OTHERWISE: dict[str, Callable[[TunixRun], Any]] = {
-    "priority": lambda run: TunixRun.Priority(run.priority).name.lower(),
-    "retry_of": lambda run: run.retry_of_id,
-    "reproduces": lambda run: run.reproduces_id,
-    "tags": lambda run: [tag.name for tag in run.tags.all()],
-    "owner": lambda run: run.owner.get_username() if run.owner else None,
-}
 
 
 class RunListItemSerializer(serializers.ModelSerializer):

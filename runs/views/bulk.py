@@ -63,9 +63,9 @@ def _chosen(request: HttpRequest) -> list[TunixRun]:
         until = _moment(request.POST.get("asked_at", ""))
         filters = RunTableFilter(request.GET, TunixRun.objects.alive().filter(created_at__lte=until), request=request)
         with filters.limit():
-            return list(filters.sorted().for_table()[: MAX_RUNS + 1]) if filters.is_valid() else []
+            return list(filters.sorted().without_logs()[: MAX_RUNS + 1]) if filters.is_valid() else []
     run_ids = [uuid_or_404(each) for each in request.POST.getlist("run")]
-    alive = TunixRun.objects.alive().filter(pk__in=run_ids).for_table().in_bulk()
+    alive = TunixRun.objects.alive().filter(pk__in=run_ids).without_logs().in_bulk()
     return [alive[each] for each in run_ids if each in alive]
 
 

@@ -54,7 +54,7 @@ def _found(filters: RunTableFilter, offset: int) -> tuple[list[TunixRun], str]:
 
 
 def _choices(request: HttpRequest, *, nothing_found: bool) -> dict[str, Any]:
-    """What the filters, columns and views can be."""
+    """What the filters, columns and views can be. What the database must be asked for is asked when it is shown."""
     alive = TunixRun.objects.alive()
     kept = [(n, value) for n, values in request.GET.lists() if n not in ("column", "page") for value in values]
     # Of a part of the runs nobody can say cheaply how many there are.
@@ -64,8 +64,8 @@ def _choices(request: HttpRequest, *, nothing_found: bool) -> dict[str, Any]:
         "counted": COUNTED,
         "causes": TunixRun.Cause.choices,
         "modes": TunixRun.Mode.values,
-        "known_datasets": alive.known("dataset_key"),
-        "known_models": alive.known("model_id"),
+        "known_datasets": lambda: alive.known("dataset_key"),
+        "known_models": lambda: alive.known("model_id"),
         "known_metrics": alive.known_metrics(),
         "most_columns": COLUMNS_SHOWN,
         "kept": kept,

@@ -47,15 +47,15 @@ def _overview(**context: Any) -> dict[str, Any]:
     trouble = alive.filter(status__in=[Status.FAILED, Status.TIMEOUT], started_at__gte=since)
     usage = shutil.disk_usage(settings.TUNIX_RT_HOME)
     return {
-        "running": alive.filter(status=Status.RUNNING).newest_first().for_table()[:ROWS_PER_LIST],
+        "running": alive.filter(status=Status.RUNNING).newest_first().without_logs()[:ROWS_PER_LIST],
         "running_count": alive.filter(status=Status.RUNNING).count(),
         "waiting_count": alive.filter(status=Status.PENDING).count(),
-        "waiting": alive.filter(status=Status.PENDING).order_by(*QUEUE_ORDER).for_table()[:ROWS_PER_LIST],
+        "waiting": alive.filter(status=Status.PENDING).order_by(*QUEUE_ORDER).without_logs()[:ROWS_PER_LIST],
         "slots": settings.SLOTS,
         "slots_taken": TunixRun.objects.filter(slot__isnull=False).count(),
         "dispatcher": wake.is_heard(),
-        "trouble": trouble.newest_first().for_table()[:ROWS_PER_LIST],
-        "lost": alive.filter(status=Status.LOST).newest_first().for_table()[:ROWS_PER_LIST],
+        "trouble": trouble.newest_first().without_logs()[:ROWS_PER_LIST],
+        "lost": alive.filter(status=Status.LOST).newest_first().without_logs()[:ROWS_PER_LIST],
         "look_count": trouble.count() + alive.filter(status=Status.LOST).count(),
         "disk": usage,
         "disk_high": usage.total * 85 // 100,

@@ -13,7 +13,7 @@ SHOWN = 200
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def trash_page(request: HttpRequest) -> HttpResponse:
-    shown = list(trash.contents().for_table()[:SHOWN])
+    shown = list(trash.contents().without_logs()[:SHOWN])
     freed = trash.bytes_freed_by(shown)
     if request.method != "POST":
         return render(request, "runs/trash.html", {"runs": shown, "bytes": freed})

@@ -13,8 +13,8 @@ from runs.models import TunixRun
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
-def run_or_404(run_id: str, runs: Any = None) -> TunixRun:
-    """The run of an address. 422 when it is no UUID, 404 when there is none (or it lies in the trash)."""
+def run_or_404(run_id: str, runs: Any = None) -> Any:
+    """The run of an address, among `runs`. 422 when it is no UUID, 404 when there is none (or it lies in the trash)."""
     try:
         return (TunixRun.objects.alive() if runs is None else runs).get(pk=parse_run_id(run_id))
     except TunixRun.DoesNotExist as error:

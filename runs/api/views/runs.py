@@ -16,6 +16,7 @@ from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import TakesChunked
 from runs.api.schema import LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
+from runs.api.views.records import record_of, record_or_404
 from runs.api.views.requests import check_query, owner_of, parse_run_id, run_or_404
 from runs.filters import FILTER_NAMES, TOO_SLOW, RunFilter
 from runs.models import TunixRun
@@ -66,12 +67,6 @@ class LaunchView(TakesChunked, generics.GenericAPIView):
         return Response(record_of(run), status=200 if run.is_terminal else 202, headers=headers)
 
 
-def record_of(run: TunixRun) -> dict[str, Any]:
-    """The record of a run that was just executed, without asking a database that may be away for its tags."""
-    run._prefetched_objects_cache = {"tags": []}  # type: ignore[attr-defined]
-    return serializers.RunSerializer(run).data
-
-
 class RunListView(generics.GenericAPIView):
     """Runs, newest first. A filter takes several values, by comma or by repeating it."""
 
@@ -111,8 +106,7 @@ class RunView(TakesChunked, generics.GenericAPIView):
     )
     def get(self, request: Request, run_id: str) -> Response:
         check_query(request)
-        run = run_or_404(run_id, TunixRun.objects.alive().select_related("owner"))
-        return Response(serializers.RunSerializer(run).data)
+        return Response(record_or_404(run_id))
 
     @extend_schema(
         operation_id="annotate_run",
@@ -126,7 +120,7 @@ class RunView(TakesChunked, generics.GenericAPIView):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         services.annotate(run, **serializer.validated_data)
-        return Response(serializers.RunSerializer(run_or_404(run_id)).data)
+        return Response(record_or_404(run_id))
 
     @extend_schema(
         operation_id="delete_run",
@@ -161,7 +155,7 @@ class RestoreView(generics.GenericAPIView):
         check_query(request)
         if services.restore(parse_run_id(run_id)) is None:
             raise NotFound(f"Tunix run not found: {run_id}")
-        return Response(serializers.RunSerializer(run_or_404(run_id)).data)
+        return Response(record_or_404(run_id))
 
 
 class CancelView(generics.GenericAPIView):
@@ -178,7 +172,7 @@ class CancelView(generics.GenericAPIView):
     def post(self, request: Request, run_id: str) -> Response:
         check_query(request)
         services.cancel(run_or_404(run_id))
-        return Response(serializers.RunSerializer(run_or_404(run_id)).data, status=status.HTTP_202_ACCEPTED)
+        return Response(record_or_404(run_id), status=status.HTTP_202_ACCEPTED)
 
 
 class RetryView(generics.GenericAPIView):

@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, *, older_than: str, status: list[str] | None, yes: bool, **_: Any) -> None:
         old = trash.ended_before(timezone.now() - age(older_than))
-        runs = list(old.filter(status__in=status).for_table() if status else old.for_table())
+        runs = list(old.filter(status__in=status).without_logs() if status else old.without_logs())
         total = 0
         for number, run in enumerate(runs):
             freed = trash.bytes_freed_by([run])
