@@ -6,7 +6,10 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.contrib import admin
+from django.core import checks
 
+from runs.models import TunixRun
 from runs.tests.server import environment_of, unprivileged
 
 
@@ -90,3 +93,20 @@ def test_a_deployment_check_says_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     # The redirect to HTTPS is the proxy's.
     assert done.stdout == "System check identified no issues (1 silenced).\n" and done.stderr == ""
+
+
+def test_the_admins_pages_pass_its_checks_though_they_are_found_late():
+    """`manage.py check` may ask before the addresses are there, and would then have nothing to check."""
+    admin.autodiscover()
+    assert admin.site.is_registered(TunixRun)
+    assert checks.run_checks(tags=[checks.Tags.admin]) == []
+
+
+def test_a_supervisor_does_not_load_the_pages(tmp_path):
+    """They are a fifth of what it takes to start."""
+    code = "import sys, django; django.setup(); print([each for each in sys.modules if each == 'runs.admin'])"
+    environment = environment_of(tmp_path) | {"DJANGO_SETTINGS_MODULE": "tunix_rt.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
