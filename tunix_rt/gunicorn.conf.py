@@ -17,6 +17,9 @@ threads = 8
 timeout = 120
 graceful_timeout = 10
 control_socket_disable = True
+# By default it believes whoever comes from this machine: a SCRIPT_NAME moves every address, and one that fits none is a
+# 500. What our proxies say is read by Django, and only where TUNIX_RT_PROXIES says that there are any.
+forwarded_allow_ips = ""
 # What gunicorn says at its info level is where it listens, which is said below in words.
 loglevel = "warning"
 

@@ -210,3 +210,18 @@ def test_what_is_not_even_http_gets_a_4xx_or_nothing(shared_server, data):
         first = connection.makefile("rb").readline()
     assert first == b"" or first.split()[1].startswith(b"4"), first
     assert shared_server.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SCRIPT_NAME: /zzz", "SCRIPT_NAME: /healthz", "PATH_INFO: /x", "X-Forwarded-Proto: https", "X-Forwarded-Ssl: on",
+        "X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off", "X-Forwarded-Host: evil.example", "X-Forwarded-For: 192.0.2.1",
+    ],
+)  # fmt: skip
+def test_what_only_a_proxy_may_say_is_not_heard_without_one(shared_server, line):
+    """Not even from this machine, which gunicorn itself would believe."""
+    head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{line}\r\n\r\n"
+    answer = shared_server.send_raw(head.encode())
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert "Strict-Transport-Security" not in answer.headers
