@@ -92,6 +92,9 @@ class TunixRunAdmin(admin.ModelAdmin):
     )
     EDITABLE = ("notes",)
 
+    def view_on_site(self, run: TunixRun) -> str:
+        return run.get_absolute_url()
+
     def get_queryset(self, request: HttpRequest) -> Any:
         runs: Any = super().get_queryset(request)
         return runs.without_logs()

@@ -143,7 +143,9 @@ class RunListItemSerializer(serializers.ModelSerializer):
 
 
 class TagsField(serializers.ListField):
-    pass
+    def to_representation(self, tags: Any) -> list[str]:
+        """Of a run, which the browsable API's form begins with."""
+        return [tag.name for tag in tags.all()]
 
 
 class AnnotateSerializer(StrictSerializer):

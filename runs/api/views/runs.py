@@ -1,6 +1,6 @@
 """Launch, list, read, annotate, cancel, retry, delete, restore."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.template import loader
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from runs import services
+from runs.access import Right
 from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
@@ -100,6 +101,7 @@ class RunView(TakesChunked, generics.GenericAPIView):
     """One run."""
 
     serializer_class = serializers.AnnotateSerializer
+    takes: ClassVar = {"DELETE": Right.ADMINISTER}
 
     @extend_schema(
         operation_id="get_run", parameters=[RUN_ID_PARAMETER], responses={200: serializers.RunSerializer, **Answers.ONE}
@@ -144,6 +146,7 @@ class RestoreView(generics.GenericAPIView):
     """Take a run back from the trash."""
 
     serializer_class = serializers.RunSerializer
+    takes: ClassVar = {"POST": Right.ADMINISTER}
 
     @extend_schema(
         operation_id="restore_run",
