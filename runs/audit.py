@@ -15,14 +15,15 @@ Act = Event.Act
 
 def record(act: Act, *, run: TunixRun | None = None, subject: str = "", **detail: Any) -> None:
     """Raises the database's errors: an act and its event are stored together or not at all."""
-    _event(act, run, subject, detail).save(force_insert=True)
+    event(act, run=run, subject=subject, **detail).save(force_insert=True)
 
 
 def record_each(act: Act, runs: Iterable[TunixRun], **detail: Any) -> None:
-    Event.objects.bulk_create([_event(act, run, "", detail) for run in runs], batch_size=500)
+    Event.objects.bulk_create([event(act, run=run, **detail) for run in runs], batch_size=500)
 
 
-def _event(act: Act, run: TunixRun | None, subject: str, detail: dict[str, Any]) -> Event:
+def event(act: Act, *, run: TunixRun | None = None, subject: str = "", **detail: Any) -> Event:
+    """The event of what whoever acts does now. Not stored: for an act that may be stored later than it is done."""
     who = access.actor()
     if who.token:
         detail = detail | {"token": who.token}

@@ -128,30 +128,48 @@ def _accept(run: TunixRun) -> None:
         if run.retry_of_id:
             lifecycle.fence(run.retry_of_id)
         lifecycle.accept(run)
-        _record_launch(run)
+        _launch_of(run).save(force_insert=True)
     wake.wake_dispatcher()
     log.info("run %s accepted", run.run_id)
 
 
-def _record_launch(run: TunixRun) -> None:
+def _launch_of(run: TunixRun) -> Event:
     if run.retry_of_id:
-        audit.record(Act.RETRY, run=run, of=str(run.retry_of_id), resume=run.resume)
-    else:
-        audit.record(Act.LAUNCH, run=run, mode=run.mode)
+        return audit.event(Act.RETRY, run=run, of=str(run.retry_of_id), resume=run.resume)
+    return audit.event(Act.LAUNCH, run=run, mode=run.mode)
 
 
-def _begin(run: TunixRun) -> None:
+def _begin(run: TunixRun, launch: Event | None) -> None:
     with transaction.atomic():
         lifecycle.begin(run)
-        _record_launch(run)
+        _store(launch)
+
+
+def _finish(run: TunixRun, launch: Event | None) -> bool:
+    """`launch` is stored with the result where it could not be before, and was not in spite of an error."""
+    if launch is None:
+        return lifecycle.finish(run)  # one statement, which a new connection may repeat
+    with transaction.atomic():
+        first = lifecycle.finish(run)
+        if first and not Event.objects.filter(run_id=run.run_id, act=launch.act).exists():
+            _store(launch)
+    return first
+
+
+def _store(launch: Event | None) -> None:
+    if launch:
+        launch.pk, launch._state.adding = None, True  # a try before this one may have been rolled back
+        launch.save(force_insert=True)
 
 
 def _dry_run(run: TunixRun) -> None:
-    _record(_begin, run)
+    launch = _launch_of(run)
+    begun = _record(_begin, run, launch)
     dry_run.execute(run)
-    run.recorded = _record(lifecycle.finish, run)
+    unstored = None if begun else launch
+    run.recorded = _record(_finish, run, unstored)
     if not run.recorded:
-        _keep(run)
+        _keep(run, unstored)
     elif unrecorded.waiting():
         record_the_unrecorded()
     log.info("run %s %s: %s", run.run_id, run.status, run.message)
@@ -247,14 +265,14 @@ def add_metrics(run: TunixRun, batch: metrics.Batch) -> None:
             audit.record(Act.METRICS, run=run)
 
 
-def _record(write: Callable[[TunixRun], Any], run: TunixRun) -> bool:
+def _record(write: Callable[[TunixRun, Event | None], Any], run: TunixRun, launch: Event | None) -> bool:
     """Try a write of `run`'s record. Execution comes first: a database that fails is logged, never raised."""
     try:
-        write(run)
+        write(run, launch)
     except DatabaseError as error:
         if _connection_died():
             connection.close()
-            return _record(write, run)
+            return _record(write, run, launch)
         log.error("run %s: %s could not be recorded: %s", run.run_id, write.__name__.lstrip("_"), error)
         return False
     return True
@@ -265,9 +283,9 @@ def _connection_died() -> bool:
     return connection.connection is not None and not connection.in_atomic_block and not connection.is_usable()
 
 
-def _keep(run: TunixRun) -> None:
+def _keep(run: TunixRun, launch: Event | None) -> None:
     try:
-        unrecorded.keep(run)
+        unrecorded.keep(run, launch)
     except OSError as error:
         log.critical("run %s: neither the database nor the disk took its result: %s", run.run_id, error)
 
@@ -276,8 +294,8 @@ def record_the_unrecorded() -> int:
     """Bring results that were kept on disk into the database. Returns how many; stops at the first refusal."""
     done = 0
     for path in unrecorded.waiting():
-        for run in unrecorded.read(path):
-            if not _record(_finish_late, run):
+        for run, launch in unrecorded.read(path):
+            if not _record(_finish_late, run, launch):
                 return done
             path.unlink(missing_ok=True)
             done += 1
@@ -285,11 +303,11 @@ def record_the_unrecorded() -> int:
     return done
 
 
-def _finish_late(run: TunixRun) -> bool:
-    """As `lifecycle.finish`, for a run whose owner may be gone by now."""
+def _finish_late(run: TunixRun, launch: Event | None) -> bool:
+    """As `_finish`, for a run whose owner may be gone by now."""
     if run.owner_id and not get_user_model()._default_manager.filter(pk=run.owner_id).exists():
         run.owner_id = None
-    return lifecycle.finish(run)
+    return _finish(run, launch)
 
 
 def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None = None) -> None:

@@ -39,7 +39,7 @@ def _by_people(acts: list[Act]) -> list[Event]:
 
 
 def _of_the_record(run: TunixRun, known: set[str]) -> list[Event]:
-    """A run from before events were written, or whose launch was recorded late, has its launch from its record."""
+    """A run from before events were written has its launch from its record."""
     events = []
     if not known & {Act.Act.LAUNCH, Act.Act.RETRY}:
         what = "Retried with resume" if run.resume else "Retried" if run.retry_of_id else "Launched"

@@ -1,4 +1,4 @@
-"""Results that the database did not take, kept on disk until it does.
+"""Results that the database did not take, kept on disk until it does, with the event of who launched them.
 
 One JSON file per run in `<home>/unrecorded`. Written whole or not at all, read back in the order of their runs.
 """
@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core import serializers
 from django.core.serializers.json import DjangoJSONEncoder
 
-from runs.models import TunixRun
+from runs.models import Event, TunixRun
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +26,15 @@ class ExactEncoder(DjangoJSONEncoder):
         return value.isoformat() if isinstance(value, datetime) else super().default(value)
 
 
-def keep(run: TunixRun) -> None:
-    """Write `run` to disk. Raises OSError when the disk refuses as well."""
+def keep(run: TunixRun, launch: Event | None = None) -> None:
+    """Write `run` to disk, and the event of its launch. Raises OSError when the disk refuses as well."""
     directory = Path(settings.UNRECORDED_DIR)
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / f"{run.run_id}.json"
     partial = target.with_suffix(".partial")
     try:
         with partial.open("w", encoding="utf-8") as file:
-            file.write(serializers.serialize("json", [run], cls=ExactEncoder))
+            file.write(serializers.serialize("json", [run, launch] if launch else [run], cls=ExactEncoder))
             file.flush()
             os.fsync(file.fileno())
         partial.rename(target)
@@ -51,12 +51,14 @@ def waiting() -> list[Path]:
         return waiting()
 
 
-def read(path: Path) -> Iterator[TunixRun]:
-    """The run in a kept file; nothing, and a line in the log, where it cannot be read."""
+def read(path: Path) -> Iterator[tuple[TunixRun, Event | None]]:
+    """The run in a kept file, with its launch; nothing, and a line in the log, where it cannot be read."""
     try:
-        for restored in serializers.deserialize("json", path.read_text(encoding="utf-8")):
-            yield cast(TunixRun, restored.object)
+        found = [each.object for each in serializers.deserialize("json", path.read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return
     except (OSError, ValueError, serializers.base.DeserializationError) as error:
         log.error("%s cannot be read and stays where it is: %s", path, error)
+        return
+    if found:
+        yield cast(TunixRun, found[0]), cast(Event, found[1]) if len(found) > 1 else None

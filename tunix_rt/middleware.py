@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import DisallowedHost
 from django.db import connection
 from django.db.backends.signals import connection_created
@@ -161,6 +162,15 @@ def bounded_body(get_response: GetResponse) -> GetResponse:
         return get_response(request)
 
     return middleware
+
+
+class LoginRequired(LoginRequiredMiddleware):
+    """Django's, which asks the database who is signed in even where nobody need be: /healthz answers without one."""
+
+    def process_view(self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any) -> Any:
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
 
 
 def pages_by_role(get_response: GetResponse) -> GetResponse:

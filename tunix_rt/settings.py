@@ -145,7 +145,7 @@ MIDDLEWARE = [
 ]
 MIDDLEWARE += (
     [
-        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+        "tunix_rt.middleware.LoginRequired",
         "tunix_rt.middleware.pages_by_role",
     ]
     if TUNIX_RT_AUTH == "required"

@@ -94,6 +94,16 @@ def errors_in(log):
     return [line for line in log.splitlines() if " ERROR runs.services " in line]
 
 
+def launches(server):
+    """The events of them: which run, who, from where, how."""
+    ask = "from runs.models import Event; print(*Event.objects.filter(act='launch').values_list('run_id', 'actor', 'address', 'way'), sep='\\n')"
+    return server.manage("shell", "--verbosity=0", "-c", ask).splitlines()
+
+
+def launch_by(actor, record, way="api"):
+    return f"(UUID('{record['run_id']}'), '{actor}', '127.0.0.1', '{way}')"
+
+
 def test_away_all_the_time(server, database, home):
     go(home)
     database.take()
@@ -111,6 +121,7 @@ def test_away_all_the_time(server, database, home):
     assert server.get("/readyz").json() == {"status": "ok", "unrecorded_results": 1}
     assert server.manage("housekeeping") == "results recorded: 1\n"
     assert stored(server, record) == record
+    assert launches(server) == [launch_by("local", record)], "who did it is not who recorded it"
     assert server.manage("housekeeping") == ""
     assert listed(server) == [record["run_id"]]
     assert waiting(home) == []
@@ -131,6 +142,7 @@ def test_it_goes_away_during_the_run(server, database, home):
     assert stored(server, record)["status"] == "running"
     assert server.manage("housekeeping") == "results recorded: 1\n"
     assert stored(server, record) == record
+    assert launches(server) == [launch_by("local", record)]
     assert server.manage("housekeeping") == ""
     assert listed(server) == [begun]
 
@@ -145,6 +157,7 @@ def test_it_comes_back_during_the_run(server, database, home):
     assert f"run {record['run_id']}: begin could not be recorded: " in logged
     assert waiting(home) == []
     assert stored(server, record) == record
+    assert launches(server) == [launch_by("local", record)]
     assert listed(server) == [record["run_id"]]
 
 
@@ -222,6 +235,7 @@ def test_who_is_signed_in_is_told_so_too(home, database):
             answer = browser.ask("GET", path)
             assert answer.status_code == 503, path
             assert b"The database cannot be used at the moment. Try again shortly." in answer.content
+        assert browser.ask("GET", "/healthz").status_code == 200, "who asks is of no interest there"
         database.give()
         assert browser.ask("GET", "/runs/").status_code == 200
 
@@ -246,6 +260,7 @@ def test_it_goes_away_during_the_run_of_somebody_who_is_signed_in(home, database
         database.give_back_under()
         assert server.manage("housekeeping") == "results recorded: 1\n"
         assert browser.ask("GET", f"/api/tunix/runs/{record['run_id']}").json() == record
+        assert launches(server) == [launch_by("operator", record)]
 
 
 def test_a_copy_that_is_put_in_the_place_of_sqlites_file_is_used(home):

@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from runs import services, unrecorded
-from runs.models import TunixRun
+from runs import audit, services, unrecorded
+from runs.models import Event, TunixRun
 from runs.tests.helpers import CONFIG, create_run
 
 
@@ -164,6 +164,19 @@ def test_the_command_does_all_housekeeping_and_says_what(data_dir, capsys):
     ]
     call_command("housekeeping")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.django_db
+def test_who_launched_it_and_when_is_recorded_with_it(data_dir):
+    run = finished(owner=None)
+    launch = audit.event(Event.Act.LAUNCH, run=run, mode=run.mode)
+    launch.actor, launch.address, launch.way = "ada", "192.0.2.1", "api"
+    for _ in range(2):  # by a process that was killed before it removed the file
+        unrecorded.keep(run, launch)
+        services.record_the_unrecorded()
+    stored = Event.objects.get(run_id=run.run_id)
+    assert (stored.actor, stored.address, stored.way, stored.act) == ("ada", "192.0.2.1", "api", "launch")
+    assert (stored.moment, stored.detail) == (launch.moment, {"mode": "dry-run"})
 
 
 def test_what_is_kept_is_readable_by_people_too(data_dir):
