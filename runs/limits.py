@@ -13,6 +13,8 @@ VIEW_QUERY_LENGTH = 2_000
 SAVED_VIEWS = 50
 TOKEN_NAME_LENGTH = 64
 TOKENS_PER_USER = 50
+# Of a body; what is asked for here is three deep.
+JSON_DEPTH = 32
 DAY = 24 * 3600
 
 

@@ -11,6 +11,7 @@ from rest_framework import parsers, status
 from rest_framework.exceptions import APIException, ParseError
 
 from runs.api.renderers import JSONRenderer
+from runs.limits import JSON_DEPTH
 
 MAX_JSON_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -29,7 +30,7 @@ class LengthRequired(APIException):
 
 
 class JSONParser(parsers.BaseParser):
-    """Strict JSON of at most 1 MiB: no NaN, no lone surrogates, no name twice, no nesting that exhausts the stack."""
+    """Strict JSON of at most 1 MiB: no NaN, no lone surrogates, no name twice, nesting to JSON_DEPTH."""
 
     media_type = "application/json"
     renderer_class = JSONRenderer
@@ -44,16 +45,25 @@ class JSONParser(parsers.BaseParser):
             data = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error
+        refuse_depth(data)
         refuse_repeated_names(body)
         return data
 
 
+def refuse_depth(data: Any) -> None:
+    """ParseError for what is nested deeper than JSON_DEPTH. Level by level: no stack grows with it."""
+    level = [data] if isinstance(data, (dict, list)) else []
+    for _ in range(JSON_DEPTH):
+        parts = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
+        level = [part for part in parts if isinstance(part, (dict, list))]
+        if not level:
+            return
+    raise ParseError(f"The body is nested deeper than {JSON_DEPTH} levels.")
+
+
 def refuse_repeated_names(body: bytes) -> None:
     """ParseError for an object with one name twice, of which orjson takes the last: which one was meant?"""
-    try:
-        json.loads(body, object_pairs_hook=_names_once, parse_int=str, parse_float=str)
-    except RecursionError as error:
-        raise ParseError("The body is nested too deeply.") from error
+    json.loads(body, object_pairs_hook=_names_once, parse_int=str, parse_float=str)
 
 
 def _names_once(pairs: list[tuple[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from rest_framework.test import APIClient
 
+from runs.limits import JSON_DEPTH
 from runs.tests.helpers import LAUNCH, NOBODY, assert_error
 
 pytestmark = pytest.mark.django_db
@@ -150,3 +151,17 @@ def test_the_sentence_begins_with_the_field_and_counts_the_rest(api):
     assert set(body["errors"]) == {"dataset_key", "num_epochs", "batch_size"}
     assert body["detail"].startswith("dataset_key must be 1–256 letters")
     assert body["detail"].endswith(", and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("opening", "inmost", "closing"), [("[", "", "]"), ('{"a":', "1", "}"), ('[{"a":', "[]", "}]")]
+)
+def test_json_is_nested_to_a_known_depth(api, opening, inmost, closing):
+    """The limit is counted, and no matter of how deep Python's stack happens to be."""
+    step = opening.count("[") + opening.count("{")
+    for levels, refused in ((JSON_DEPTH, False), (JSON_DEPTH + 2, True), (900, True)):
+        count = (levels - (inmost == "[]")) // step
+        body = opening * count + inmost + closing * count
+        answer = api.post("/api/tunix/run", body, content_type="application/json")
+        deep = answer.json()["detail"] == f"The body is nested deeper than {JSON_DEPTH} levels."
+        assert (answer.status_code == 400, deep) == (refused, refused), (levels, answer.content)
