@@ -23,9 +23,12 @@ class RunId(logging.Filter):
 
 
 class Refusals(logging.Filter):
-    """A request that Django refuses as suspicious is a line, not a traceback: whoever likes sends thousands."""
+    """A request that is refused, as suspicious or for its sender's role, is a line, not a traceback: anybody sends
+    thousands. Where we are wrong it is an error, and has its traceback.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.startswith("django.security"):
+        refused = record.name == "django.request" and record.levelno < logging.ERROR
+        if refused or record.name.startswith("django.security"):
             record.exc_info = record.exc_text = None
         return True

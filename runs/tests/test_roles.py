@@ -2,15 +2,14 @@
 
 import itertools
 import json
-import re
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin
 
 import pytest
-from django.urls import URLResolver, get_resolver
 
 from runs.access import Right
 from runs.tests.accounts import FORM, PASSWORD, ROLES, Browser, make_people
+from runs.tests.addresses import addresses
 from runs.tests.databases import new_database
 from runs.tests.helpers import LAUNCH, NOBODY, arithmetic_rows
 from runs.tests.server import running_server
@@ -54,26 +53,6 @@ SUPERUSERS_ONLY = {
     ("admin:auth_group_change", "POST"),
     *((f"admin:auth_{what}", method) for what in ("group_add", "group_delete", "user_delete") for method in METHODS),
 }  # fmt: skip
-
-
-# What stands in an address, by what the address calls it. In the admin an object's ID is a number, but that of a run.
-PARTS = {
-    "run_id": "{run}", "key": "arithmetic-v1", "step": "1", "view_id": "1", "kind": "csv", "token_key": "x",
-    "object_id": "1", "content_type_id": "1", "id": "1", "rest": "1/1/", "url": "nothing", "app_label": "runs",
-}  # fmt: skip
-
-
-def addresses(patterns=None, prefix="/", space=""):
-    """Name and path of every address that there is, its parts filled in with `{run}` or what is there."""
-    for pattern in get_resolver().url_patterns if patterns is None else patterns:
-        path = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from addresses(pattern.url_patterns, path, f"{pattern.namespace}:" if pattern.namespace else space)
-            continue
-        for name in pattern.pattern.regex.groupindex:
-            value = "{run}" if name == "object_id" and "/tunixrun/" in path else PARTS[name]
-            path = re.sub(rf"<(\w+:)?{name}>|\(\?P<{name}>[^)]*\)", value, path)
-        yield space + (pattern.name or path), path.replace("^", "").replace("$", "")
 
 
 def needed(name, method):
@@ -164,6 +143,7 @@ def test_what_was_refused_did_not_happen(server, people):
         assert answer.status_code == 403, (path, answer.content)
         assert admin.ask("GET", f"/api/tunix/runs/{run}").json() == record
     assert json.loads(admin.ask("GET", "/api/tunix/runs?limit=100").content) == before
+    assert "Traceback" not in server.log, "a refusal is a line"
 
 
 @pytest.mark.parametrize(("role", "action"), [("viewer", "tag"), ("viewer", "cancel"), ("operator", "delete")])
