@@ -6,6 +6,7 @@ A secret that was encoded, or printed in two halves with something between, is n
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 # Where a service's keys begin, and the shape of the whole key.
@@ -21,7 +22,11 @@ SHAPES = {
     b"trt_": rb"trt_[0-9a-f]{40,}",
 }
 SHAPE = re.compile(rb"(?<![A-Za-z0-9_])(?:" + b"|".join(SHAPES.values()) + rb")")
-SECRET_NAME = re.compile(r"(?i)(token|secret|password|passwd|credential|api[-_]?key|access[-_]?key|private[-_]?key)s?$")
+SECRET_NAME = re.compile(
+    r"(?i)(token|secret|password|passwd|passphrase|credential|(api|access|private|secret|auth)[-_]?key)s?$"
+)
+# In the address of a database, a repository or a package index.
+PASSWORD_IN_ADDRESS = re.compile(r"(?<=://)([^\s/:@]*):([^\s/@]+)(?=@)")
 # Shorter values are words that may well stand in a log.
 SHORTEST_VALUE = 8
 # No key is longer; a line of letters without end is not held back.
@@ -78,19 +83,30 @@ class Mask:
 
 
 def text(line: str, values: Iterable[str] = ()) -> str:
-    return Mask(values).whole(line.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+    masked = Mask(values).whole(line.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+    return PASSWORD_IN_ADDRESS.sub(lambda found: f"{found[1]}:{'*' * len(found[2])}", masked)
 
 
 def arguments(given: Sequence[str], values: Iterable[str] = ()) -> list[str]:
-    """A command line: what follows `--token`, and what is in `--api-key=…`, is masked as well."""
+    """A command line: what follows `--token`, and what is in `--api-key=…` or `env HF_TOKEN=…`, is masked as well."""
     values, masked, hide_next = list(values), [], False
     for each in given:
         name, equals, value = each.partition("=")
         if hide_next:
             masked.append("*" * len(each))
-        elif equals and name.startswith("-") and SECRET_NAME.search(name):
+        elif equals and SECRET_NAME.search(name):
             masked.append(f"{name}={'*' * len(value)}")
         else:
             masked.append(text(each, values))
         hide_next = not equals and each.startswith("-") and bool(SECRET_NAME.search(each)) and not hide_next
     return masked
+
+
+def command(line: str) -> str:
+    """A command line as somebody wrote it, masked as its arguments are; its quotes are gone where something was."""
+    try:
+        given = shlex.split(line)
+    except ValueError:
+        return text(line)
+    masked = arguments(given)
+    return line if masked == given else " ".join(masked)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from django.conf import settings
 
 from runs import datasets, masking, metrics, tunix
 from runs.models import TunixRun
 
 GIT_SECONDS = 10
+GITS_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL")
 # More than this was changed by a tool, or is data: the hash is kept, the text is not.
 MAX_PATCH_BYTES = 1024 * 1024
 DESCRIBED = (
@@ -47,7 +49,7 @@ class Code:
 def collect(arguments: Sequence[str], environment: Sequence[str], dataset_key: str) -> dict[str, Any]:
     """What can be known when a trainer is started, without `code` and what the trainer itself finds out."""
     return {
-        "command": masking.text(tunix.training_command()),
+        "command": masking.command(tunix.training_command()),
         "arguments": list(arguments),
         "environment": sorted(environment),
         "host": host(),
@@ -76,7 +78,9 @@ def code_of(arguments: Sequence[str]) -> Code | None:
     """The repository of the first argument that is a file in one: a script of one's own, or our trainer."""
     for argument in arguments[1:] or arguments:
         path = Path(argument)
-        if path.is_absolute() and path.exists():
+        # What a run wrote is no code of ours, and a repository that it made would tell git what to execute.
+        written = path.is_relative_to(settings.TUNIX_RT_HOME)
+        if path.is_absolute() and not written and path.exists():
             root = _git(path if path.is_dir() else path.parent, "rev-parse", "--show-toplevel")
             if root:
                 return _state_of(Path(root.decode("utf-8", "replace").strip()))
@@ -87,17 +91,21 @@ def _state_of(root: Path) -> Code | None:
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return None
-    patch = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff") or b""
+    patch = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv") or b""
     untracked = _git(root, "ls-files", "--others", "--exclude-standard") or b""
     digest = hashlib.sha256(patch).hexdigest() if patch else None
-    kept = patch if len(patch) <= MAX_PATCH_BYTES else b""
+    kept = masking.Mask().whole(patch) if len(patch) <= MAX_PATCH_BYTES else b""
     return Code(str(root), commit.decode().strip(), bool(patch or untracked), digest, kept)
 
 
 def _git(directory: Path, *arguments: str) -> bytes | None:
-    """What git says; None where it is not there, refuses, or takes too long."""
-    command = ["git", "-C", str(directory), *arguments]
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    """What git says; None where it is not there, refuses, or takes too long.
+
+    A repository's own configuration has it execute what it likes: not its monitor, and nothing with our secrets.
+    """
+    command = ["git", "-C", str(directory), "-c", "core.fsmonitor=false", *arguments]
+    environment = {name: os.environ[name] for name in GITS_ENVIRONMENT if name in os.environ}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=GIT_SECONDS, check=False
@@ -139,7 +147,7 @@ def changes_since(run: TunixRun) -> list[Change]:
     now = {
         "dataset": _dataset(run.dataset_key),
         "code": _code_now(tuple(then.get("arguments") or ())),
-        "command": masking.text(tunix.training_command()),
+        "command": masking.command(tunix.training_command()),
         "versions": tunix.versions(tuple(then.get("versions") or ())),
         "devices": _devices_now(),
         "host": host(),

@@ -6,6 +6,7 @@ Everything is on disk first; the database gets it when it answers.
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, transaction
 
-from runs import lifecycle, metrics, provenance
+from runs import lifecycle, masking, metrics, provenance
 from runs.execution.metrics_file import Batch, MetricsFile
 from runs.execution.stream import Stream
 from runs.execution.usage import Usage
@@ -189,4 +190,5 @@ def _loads_facts(path: Path) -> Any:
         text = file.read(MAX_FACTS_BYTES + 1)
     if len(text) > MAX_FACTS_BYTES:
         raise ValueError("too long")
-    return json.loads(text, parse_constant=lambda _: None)
+    secrets = masking.values_in(os.environ)
+    return json.loads(masking.Mask(secrets).whole(text), parse_constant=lambda _: None)

@@ -9,7 +9,7 @@ import pytest
 
 from runs import metrics, provenance
 from runs.provenance import Change, Difference
-from runs.tests.helpers import create_run
+from runs.tests.helpers import create_run, executable
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +57,34 @@ def test_no_repository_is_no_code(tmp_path):
     (tmp_path / "train.py").touch()
     assert code_of(tmp_path) is None
     assert provenance.code_of(["python3", "-c", "1"]) is None
+
+
+def test_a_repository_that_a_run_made_is_not_asked(data_dir, tmp_path):
+    """Its configuration says what git executes."""
+    made = data_dir / "runs" / "x"
+    made.mkdir(parents=True)
+    git(made, "init", "-q")
+    (made / "manifest.yaml").touch()
+    assert provenance.code_of(["python3", str(made / "manifest.yaml")]) is None
+
+
+def test_no_repository_executes_anything_with_our_secrets(repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNIX_RT_SECRET_KEY", "of-the-tests")
+    for name in ("monitor", "filter"):
+        executable(tmp_path / name, f"env > {tmp_path / name}.said\ncat")
+    git(repository, "config", "core.fsmonitor", str(tmp_path / "monitor"))
+    git(repository, "config", "filter.f.clean", str(tmp_path / "filter"))
+    (repository / ".git" / "info" / "attributes").write_text("*.py filter=f\n")
+    (repository / "train.py").write_text("print(2)\n")
+    assert code_of(repository).dirty
+    assert not (tmp_path / "monitor.said").exists()
+    assert "of-the-tests" not in (tmp_path / "filter.said").read_text()
+
+
+def test_a_key_in_what_is_not_committed_is_masked(repository):
+    key = "hf_" + "a1" * 16
+    (repository / "train.py").write_text(f"login('{key}')\n")
+    assert b"+login('" + b"*" * len(key) + b"')" in code_of(repository).patch
 
 
 def recorded(dataset, **fields):

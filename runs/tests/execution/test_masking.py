@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from runs import logs, masking
 from runs.execution.stream import Stream
 from runs.masking import Mask
+from runs.rundir import RunDirectory
 from runs.tests.execution.engine import launch, wait_for
 
 HF = b"hf_" + b"aB3dE" * 7
@@ -70,8 +71,9 @@ def test_values_are_found_by_their_names():
         "WANDB_API_KEY": "another-value",
         "HF_HOME": "/a/directory",
         "X_TOKEN": "short",
+        "DJANGO_SECRET_KEY": "a-third-value",
     }
-    assert set(masking.values_in(environment)) == {"a-long-value", "another-value"}
+    assert set(masking.values_in(environment)) == {"a-long-value", "another-value", "a-third-value"}
 
 
 def test_a_command_line_is_masked():
@@ -89,6 +91,22 @@ def test_a_command_line_is_masked():
     assert masking.arguments(given) == [
         "python", "train.py", "--token", "***", "--api-key=*****", "--rate", "1e-4", "*" * len(HF), "--tokenizer=gpt",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("python train.py --api-key 12345", "python train.py --api-key *****"),
+        ("env MY_TOKEN=abc python train.py", "env MY_TOKEN=*** python train.py"),
+        ("python t.py --secret-key='a b'", "python t.py --secret-key=***"),
+        ("t --index https://me:pass@host/x", "t --index https://me:****@host/x"),
+        ("t --db postgres://u:p%20w@h:5/d -x", "t --db postgres://u:*****@h:5/d -x"),
+        ("python 't x.py' {manifest}", "python 't x.py' {manifest}"),
+        ("python 'no end --rate 1", "python 'no end --rate 1"),
+    ],
+)
+def test_a_command_that_somebody_wrote_is_masked(written, kept):
+    assert masking.command(written) == kept
 
 
 def test_a_stream_masks_its_file_and_its_excerpt(tmp_path):
@@ -113,3 +131,12 @@ def test_what_a_trainer_prints_of_its_environment_is_masked(engine, monkeypatch)
         assert secret not in printed
     run.refresh_from_db()
     assert "a-token-of" not in run.stdout + str(run.provenance)
+
+
+def test_what_a_trainer_says_about_itself_is_masked(engine, monkeypatch):
+    """In its trainer.json, which becomes a part of the provenance."""
+    monkeypatch.setenv("HF_TOKEN", "a-token-of-no-known-shape")
+    engine.dispatcher()
+    run = wait_for(launch("facts=1"))
+    assert run.provenance["said"] == ["*" * len("a-token-of-no-known-shape"), "*" * len(HF)]
+    assert "a-token-of" not in (RunDirectory(run.run_id).record).read_text()

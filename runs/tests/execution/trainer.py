@@ -59,6 +59,8 @@ if "hog" in wanted:  # more memory than there is
     hoard = [bytearray(os.urandom(1024) * 1024) for _ in range(int(wanted["hog"]))]
 if "environment" in wanted:
     print(*(f"{name}={value}" for name, value in os.environ.items()), sep="\n", flush=True)
+if "facts" in wanted:
+    (home / "trainer.json").write_text(json.dumps({"said": [os.environ["HF_TOKEN"], "hf_" + "aB3dE" * 7]}))
 if "megabytes" in wanted:
     block = b"x" * (1024 * 1024 - 1) + b"\n"
     for _ in range(int(wanted["megabytes"])):
