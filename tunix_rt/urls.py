@@ -16,6 +16,8 @@ handler500 = "tunix_rt.errors.server_error"
 # Lazy: the names of static files are known only when they have been collected.
 favicon = lazy(lambda: static("runs/favicon.svg"), str)
 
+login = LoginView.as_view(template_name="login.html", authentication_form=LoginForm, redirect_authenticated_user=True)
+
 # The admin's pages are found here and not at the start: a supervisor has none, and starts a fifth faster without.
 admin.autodiscover()
 
