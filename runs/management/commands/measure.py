@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.models import Count
+from django.templatetags.static import static
 from django.test import Client
 
 from runs import cursors
@@ -33,6 +34,10 @@ class Command(BaseCommand):
         settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
         if settings.TUNIX_RT_AUTH != "open":
             raise CommandError("Set TUNIX_RT_AUTH=open for this command: it would measure the login page.")
+        try:
+            static("runs/favicon.svg")
+        except ValueError as error:
+            raise CommandError("Run collectstatic first: pages name its files.") from error
         chosen = TunixRun.objects.alive().filter(pk=run).first() if run else TunixRun.objects.newest_first().first()
         if chosen is None:
             raise CommandError("There is no run to measure with.")
