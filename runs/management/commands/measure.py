@@ -86,6 +86,7 @@ def cases(run: TunixRun) -> dict[str, Callable[[], Any]]:
     found["list, two filters, none has both"] = get(api, status="failed", model_id=ABSENT)
     for offset in (10_000, 900_000):
         if offset < rows:
+            found[f"raw driver, offset {offset:,}"] = floor(offset)
             found[f"list, offset {offset:,}"] = get(api, offset=offset)
             found[f"list, cursor at {offset:,}"] = get(api, cursor=cursor_at(offset))
     found |= {
@@ -103,9 +104,10 @@ def cases(run: TunixRun) -> dict[str, Callable[[], Any]]:
     return found
 
 
-def floor() -> Callable[[], None]:
-    """The list's own statement on the bare cursor, as JSON: what no framework can be below."""
-    sql, parameters = TunixRun.objects.alive().newest_first().values(*LIST_FIELDS)[:21].query.sql_with_params()
+def floor(offset: int = 0) -> Callable[[], None]:
+    """The list's own statement on the bare cursor, as JSON: what no framework can be below. Deep offsets straight."""
+    rows = TunixRun.objects.alive().newest_first().values(*LIST_FIELDS)[offset : offset + 21]
+    sql, parameters = rows.query.sql_with_params()
 
     def act() -> None:
         with connection.cursor() as cursor:
