@@ -15,6 +15,10 @@ TOKEN_NAME_LENGTH = 64
 TOKENS_PER_USER = 50
 # Of a body; what is asked for here is three deep.
 JSON_DEPTH = 32
+# Commas, colons and opening brackets of a body: a MiB of metrics, as they are answered, has fewer.
+JSON_MARKS = 120_000
+# Of one object: twice as many as a run may have series.
+JSON_NAMES = 2_000
 DAY = 24 * 3600
 
 

@@ -1,7 +1,9 @@
 """How requests are read: bounded JSON, and a stream of rows that is not read here at all."""
 
 import contextlib
+import gc
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +13,13 @@ from rest_framework import parsers, status
 from rest_framework.exceptions import APIException, ParseError
 
 from runs.api.renderers import JSONRenderer
-from runs.limits import JSON_DEPTH
+from runs.limits import JSON_DEPTH, JSON_MARKS, JSON_NAMES
 
 MAX_JSON_BYTES = 1024 * 1024
+LARGE_BYTES = 64 * 1024
+TOO_DEEP = f"The body is nested deeper than {JSON_DEPTH} levels."
+# Held while a large body is read, which takes many times its size for a moment.
+_one_large = threading.Lock()
 CHUNK_BYTES = 1024 * 1024
 
 
@@ -41,13 +47,28 @@ class JSONParser(parsers.BaseParser):
             body += chunk
             if len(body) > MAX_JSON_BYTES:
                 raise BodyTooLarge
-        try:
-            data = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise ParseError(f"The body is not JSON: {error}.") from error
-        refuse_depth(data)
-        refuse_repeated_names(body)
-        return data
+        refuse_many_parts(body)
+        if len(body) < LARGE_BYTES:
+            return _read(body)
+        with _one_large:
+            gc.collect()  # a request is a cycle, with all that it said: those before would pile up until Python looks
+            return _read(body)
+
+
+def _read(body: bytes) -> Any:
+    refuse_names(body)
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ParseError(f"The body is not JSON: {error}.") from error
+    refuse_depth(data)
+    return data
+
+
+def refuse_many_parts(body: bytes) -> None:
+    """BodyTooLarge before anything is made of it: of a MiB of small objects that would be 40 MB, for each sender."""
+    if sum(body.count(mark) for mark in (b",", b":", b"[", b"{")) > JSON_MARKS:
+        raise BodyTooLarge(f"A JSON body may have {JSON_MARKS:,} commas, colons and opening brackets.")
 
 
 def refuse_depth(data: Any) -> None:
@@ -58,15 +79,24 @@ def refuse_depth(data: Any) -> None:
         level = [part for part in parts if isinstance(part, (dict, list))]
         if not level:
             return
-    raise ParseError(f"The body is nested deeper than {JSON_DEPTH} levels.")
+    raise ParseError(TOO_DEEP)
 
 
-def refuse_repeated_names(body: bytes) -> None:
-    """ParseError for an object with one name twice, of which orjson takes the last: which one was meant?"""
-    json.loads(body, object_pairs_hook=_names_once, parse_int=str, parse_float=str)
+def refuse_names(body: bytes) -> None:
+    """ParseError for an object with one name twice, of which orjson takes the last: which one was meant? Too large is
+    one with very many names. Keeps nothing; what is no JSON is left to orjson to say.
+    """
+    try:
+        json.loads(body, object_pairs_hook=_few_and_once, parse_int=str, parse_float=str)
+    except RecursionError as error:
+        raise ParseError(TOO_DEEP) from error
+    except ValueError:
+        return
 
 
-def _names_once(pairs: list[tuple[str, Any]]) -> None:
+def _few_and_once(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > JSON_NAMES:
+        raise BodyTooLarge(f"An object may have {JSON_NAMES:,} names.")
     names: set[str] = set()
     for name, _ in pairs:
         if name in names:

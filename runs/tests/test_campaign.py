@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from urllib.parse import urlencode
 
@@ -389,6 +390,29 @@ def test_bombs(server):
     assert "bomb-v1" not in _good_keys(server)
     assert not list((server.home / "datasets" / ".incoming").iterdir())
     assert not list((server.home / "tmp").iterdir())
+
+
+SENDERS = 24
+
+
+def test_bombs_of_many_senders_at_once(server):
+    """As large as is allowed, of what is largest in memory; twice, since what is left of the first may pile up."""
+    operator = as_(server, "operator")
+    json_ = operator | {"Content-Type": "application/json"}
+    bombs = [
+        ("/api/tunix/run", b"[" + b"[]," * 349_000 + b"1]", json_),
+        ("/api/tunix/run", b"[" + b'{"":1},' * 39_000 + b"1]", json_),
+        ("/api/tunix/run", b"[" + b'"aaaaa",' * 119_000 + b"1]", json_),
+        ("/api/tunix/run", json.dumps(dict.fromkeys(map(str, range(60_000)))).encode(), json_),
+        ("/api/tunix/run", b'{"model_id": "' + "\U0001f600".encode() * 262_000 + b'"}', json_),
+    ]
+    with campaign(server, f"bombs of {SENDERS} senders at once") as answers, ThreadPoolExecutor(SENDERS) as senders:
+        for path, body, headers in bombs:
+            for answer in senders.map(
+                lambda _, it=(path, body, headers): server.post(it[0], it[1], **it[2]), range(2 * SENDERS)
+            ):
+                answers[answer.status_code] += 1
+    assert max(answers) < 500
 
 
 READERS = 1_000

@@ -3,7 +3,7 @@
 import pytest
 from rest_framework.test import APIClient
 
-from runs.limits import JSON_DEPTH
+from runs.limits import JSON_DEPTH, JSON_MARKS
 from runs.tests.helpers import LAUNCH, NOBODY, assert_error
 
 pytestmark = pytest.mark.django_db
@@ -165,3 +165,19 @@ def test_json_is_nested_to_a_known_depth(api, opening, inmost, closing):
         answer = api.post("/api/tunix/run", body, content_type="application/json")
         deep = answer.json()["detail"] == f"The body is nested deeper than {JSON_DEPTH} levels."
         assert (answer.status_code == 400, deep) == (refused, refused), (levels, answer.content)
+
+
+@pytest.mark.parametrize("part", ["[],", "{},", '{"":1},', "1,"])
+def test_json_of_many_small_parts_is_refused_before_it_is_read(api, part):
+    """A MiB of them is forty in memory, and every sender has a thread."""
+    body = "[" + part * (1024 * 1024 // len(part) - 2) + "1]"
+    answer = api.post("/api/tunix/run", body, content_type="application/json")
+    assert_error(answer, 413, f"A JSON body may have {JSON_MARKS:,} commas, colons and opening brackets.")
+
+
+def test_of_many_unknown_fields_some_are_named(api):
+    answer = api.post("/api/tunix/run", {f"field{number}": 1 for number in range(1_000)})
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 20 and answer.json()["detail"] == "field0 is not a known field, and 19 more"
+    answer = api.post("/api/tunix/run", {f"field{number}": 1 for number in range(2_001)})
+    assert_error(answer, 413, "An object may have 2,000 names.")
