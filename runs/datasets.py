@@ -26,6 +26,9 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from runs.json_parts import has_more_parts
+from runs.limits import ROW_PARTS
+
 log = logging.getLogger(__name__)
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}", re.ASCII)
 KEY_RULE = "must be 1–256 letters, digits, dots, underscores or hyphens, begin with a letter or digit and have no '..'"
@@ -188,7 +191,7 @@ def first_rows(dataset: Dataset, count: int) -> list[dict[str, Any]]:
 
 def _loads(line: bytes) -> Any:
     try:
-        return orjson.loads(line)
+        return None if has_more_parts(line, ROW_PARTS) else orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
 
@@ -219,6 +222,10 @@ class RowForm:
         """The row in `line`. Raises RowInvalid, naming line `number`."""
         if len(line) > MAX_ROW_BYTES:
             raise RowInvalid(f"line {number}: longer than {MAX_ROW_BYTES:,} bytes")
+        if has_more_parts(line, ROW_PARTS):
+            raise RowInvalid(
+                f"line {number}: more than {ROW_PARTS:,} commas, colons and opening brackets beside its texts"
+            )
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:

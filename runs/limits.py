@@ -16,7 +16,9 @@ TOKENS_PER_USER = 50
 # Of a body; what is asked for here is three deep.
 JSON_DEPTH = 32
 # Commas, colons and opening brackets of a body: a MiB of metrics, as they are answered, has fewer.
-JSON_MARKS = 120_000
+JSON_PARTS = 120_000
+# The same of a row of a dataset, outside of its texts: several long vectors in its metadata have fewer.
+ROW_PARTS = 20_000
 # Of one object: twice as many as a run may have series.
 JSON_NAMES = 2_000
 DAY = 24 * 3600

@@ -393,18 +393,24 @@ def test_bombs(server):
 
 
 SENDERS = 24
+ROW = b'{"prompt": "%s", "response": "1", "more": [%s0]}\n'
+FACES = "\U0001f600".encode() * 220_000
+# Too many parts; as many as are allowed, beside as much text as there is room for.
+ROWS = list(enumerate([2 * (ROW % (b"1", b"[]," * 340_000)), 2 * (ROW % (FACES, b'{"":1},' * 6_600))]))
 
 
 def test_bombs_of_many_senders_at_once(server):
     """As large as is allowed, of what is largest in memory; twice, since what is left of the first may pile up."""
     operator = as_(server, "operator")
     json_ = operator | {"Content-Type": "application/json"}
+    ndjson_ = operator | {"Content-Type": "application/x-ndjson"}
     bombs = [
         ("/api/tunix/run", b"[" + b"[]," * 349_000 + b"1]", json_),
         ("/api/tunix/run", b"[" + b'{"":1},' * 39_000 + b"1]", json_),
         ("/api/tunix/run", b"[" + b'"aaaaa",' * 119_000 + b"1]", json_),
         ("/api/tunix/run", json.dumps(dict.fromkeys(map(str, range(60_000)))).encode(), json_),
         ("/api/tunix/run", b'{"model_id": "' + "\U0001f600".encode() * 262_000 + b'"}', json_),
+        *((f"/api/datasets?dataset_name=bomb{number}&dataset_version=v1", rows, ndjson_) for number, rows in ROWS),
     ]
     with campaign(server, f"bombs of {SENDERS} senders at once") as answers, ThreadPoolExecutor(SENDERS) as senders:
         for path, body, headers in bombs:

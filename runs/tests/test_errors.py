@@ -3,7 +3,7 @@
 import pytest
 from rest_framework.test import APIClient
 
-from runs.limits import JSON_DEPTH, JSON_MARKS
+from runs.limits import JSON_DEPTH, JSON_PARTS
 from runs.tests.helpers import LAUNCH, NOBODY, assert_error
 
 pytestmark = pytest.mark.django_db
@@ -172,7 +172,7 @@ def test_json_of_many_small_parts_is_refused_before_it_is_read(api, part):
     """A MiB of them is forty in memory, and every sender has a thread."""
     body = "[" + part * (1024 * 1024 // len(part) - 2) + "1]"
     answer = api.post("/api/tunix/run", body, content_type="application/json")
-    assert_error(answer, 413, f"A JSON body may have {JSON_MARKS:,} commas, colons and opening brackets.")
+    assert_error(answer, 413, f"A JSON body may have {JSON_PARTS:,} commas, colons and opening brackets.")
 
 
 def test_of_many_unknown_fields_some_are_named(api):

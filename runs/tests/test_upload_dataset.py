@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from runs import datasets
+from runs.limits import ROW_PARTS
 from runs.tests.helpers import arithmetic_rows, assert_error
 
 pytestmark = pytest.mark.django_db
@@ -209,6 +210,17 @@ def test_a_row_has_a_largest_size(api, data_dir):
     for version, rows in enumerate([over, over + b"\n" + GOOD, over * 5 + b"\n" + GOOD]):
         errors = assert_error(upload(api, rows, version=version), 422)["errors"]
         assert errors == {"file": ["line 1: longer than 1,048,576 bytes"]}
+
+
+def test_a_row_has_so_many_parts_at_most_and_no_matter_what_its_texts_say(api, data_dir):
+    """What is empty takes sixty times the memory of its text, and a page that shows rows reads several."""
+    room = b"[]," * ROW_PARTS
+    good = b'{"prompt": "[%s]", "response": "1", "scores": [%s0]}' % (room, b"0.5," * (ROW_PARTS - 10))
+    assert upload(api, good, version="good").status_code == 201
+    for number, parts in enumerate([b"[]," * ROW_PARTS, b"0," * ROW_PARTS, b'{"":1},' * ROW_PARTS]):
+        row = b'{"prompt": "1", "response": "1", "more": [%s0]}' % parts
+        errors = assert_error(upload(api, row, version=f"v{number}"), 422)["errors"]
+        assert errors == {"file": ["line 1: more than 20,000 commas, colons and opening brackets beside its texts"]}
 
 
 def test_an_upload_has_a_largest_size(api, data_dir, settings):
