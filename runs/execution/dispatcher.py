@@ -4,9 +4,7 @@ It holds nothing that matters: everything is in the database and on disk. It can
 again, and two of them do no harm.
 """
 
-import contextlib
 import logging
-import os
 import select
 import subprocess
 import sys
@@ -19,7 +17,7 @@ from django.db import connection
 from runs import lifecycle
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor, host_name
-from runs.execution.process import boot_id
+from runs.execution.process import boot_id, bury_children
 from runs.execution.report import Report, record_end
 from runs.models import TunixRun
 from runs.rundir import RunDirectory
@@ -42,6 +40,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """Until `stopping` is set."""
+        self.executor.prepare()
         pipe = wake.listen()
         while not self.stopping:
             try:
@@ -54,7 +53,7 @@ class Dispatcher:
                 wake.drain(pipe)
 
     def step(self) -> None:
-        _bury_children()
+        bury_children()
         if time.monotonic() - self._reaped >= REAP_SECONDS:
             self.reap()
             self._reaped = time.monotonic()
@@ -103,13 +102,6 @@ def _keep_house() -> None:
         subprocess.Popen([sys.executable, settings.BASE_DIR / "manage.py", "housekeeping"], stdin=subprocess.DEVNULL)
     except OSError as error:
         log.error("housekeeping could not be started: %s", error)
-
-
-def _bury_children() -> None:
-    """A supervisor that ends before its dispatcher is a zombie until it is asked for."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
 
 
 def _why(alive: bool | None, same_boot: bool) -> str:

@@ -118,9 +118,7 @@ class ProcessTree:
             time.sleep(0.01)
         if self.returncode is None:
             self.returncode = self._child.wait()
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                pass
+        bury_children()
 
     def close(self) -> None:
         self.kill_rest()
@@ -129,6 +127,13 @@ class ProcessTree:
         for pipe in (self._child.stdout, self._child.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def bury_children() -> None:
+    """A child that has ended is a zombie until it is asked for."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
 
 
 # --- finding processes again ------------------------------------------------------------------------------------------

@@ -6,6 +6,9 @@ from runs.models import TunixRun
 
 
 class Executor(Protocol):
+    def prepare(self) -> None:
+        """Be ready for the first `submit`. Asked once, by who will submit."""
+
     def submit(self, run: TunixRun, token: str) -> None:
         """Start a supervisor for `run`, with `token` for its lease. Raises OSError where none can be started."""
 

@@ -9,28 +9,32 @@ from pathlib import Path
 
 from django.conf import settings
 
+from runs.execution import nursery
 from runs.execution.command import COOKIE
 from runs.execution.process import boot_id, is_alive, kill_marked
 from runs.models import TunixRun
-from runs.rundir import RunDirectory
-
-TOKEN_VARIABLE = "TUNIX_RT_LEASE_TOKEN"
 
 
 class LocalExecutor:
+    def __init__(self) -> None:
+        self._nursery: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Start what supervisors are forked from. It ends when we do: its input ends."""
+        self._nursery = subprocess.Popen(
+            [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "supervise"],
+            cwd=settings.BASE_DIR,
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+
     def submit(self, run: TunixRun, token: str) -> None:
-        directory = RunDirectory(run.run_id)
-        directory.path.mkdir(parents=True, exist_ok=True)
-        with directory.supervisor_log.open("ab") as output:
-            subprocess.Popen(
-                [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "supervise", str(run.run_id)],
-                env=os.environ | {TOKEN_VARIABLE: token},  # never an argument: every user can read those
-                cwd=settings.BASE_DIR,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        if self._nursery is None or self._nursery.poll() is not None:
+            self.prepare()
+        assert self._nursery is not None and self._nursery.stdin is not None
+        # Through a pipe: every user can read arguments.
+        self._nursery.stdin.write(nursery.order(run.run_id, token))
 
     def request_stop(self, run: TunixRun) -> None:
         if self.inspect(run):

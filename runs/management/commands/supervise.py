@@ -1,22 +1,16 @@
-import os
-import uuid
+import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand
 
-from runs.execution.executors.local import TOKEN_VARIABLE
+from runs.execution.nursery import next_order
 from runs.execution.supervisor import supervise
 
 
 class Command(BaseCommand):
-    help = "See one run through. The dispatcher starts this; it is of no use by hand."
+    help = "See runs through, each in a process of its own. The dispatcher starts this; it is of no use by hand."
     requires_system_checks = ()
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("run_id", type=uuid.UUID)
-
-    def handle(self, *args: Any, run_id: uuid.UUID, **options: Any) -> None:
-        token = os.environ.pop(TOKEN_VARIABLE, "")
-        if not token:
-            raise CommandError("There is no lease token: the dispatcher starts supervisors.")
-        supervise(run_id, token)
+    def handle(self, *args: Any, **options: Any) -> None:
+        if order := next_order(sys.stdin.buffer):
+            supervise(*order)

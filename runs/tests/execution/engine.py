@@ -11,7 +11,6 @@ import psutil
 from django.conf import settings
 
 from runs import services
-from runs.execution.executors.local import TOKEN_VARIABLE
 from runs.models import TunixRun
 from runs.tests.helpers import CONFIG
 
@@ -29,8 +28,7 @@ def database_url() -> str:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    return kept | {
+    return os.environ | {
         "TUNIX_RT_HOME": str(settings.TUNIX_RT_HOME),
         "DATABASE_URL": database_url(),
         "TUNIX_COMMAND": COMMAND,

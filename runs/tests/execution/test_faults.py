@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import time
-import uuid
 
 import psutil
 import pytest
@@ -47,6 +46,33 @@ def test_kill_9_of_the_supervisor(engine):
     assert trainer_gone == [trainer]
     run = wait_for(run, "lost")
     assert run.cause == "host_lost" and "its supervisor died" in run.message
+
+
+def test_kill_9_of_what_supervisors_are_forked_from(engine):
+    dispatcher = engine.dispatcher()
+    run = wait_for(launch("lines=1,sleep=6"), "running")
+    (nursery,) = psutil.Process(dispatcher.pid).children()
+    assert psutil.Process(supervisor_of(run)).ppid() == nursery.pid
+    nursery.kill()
+    nursery.wait(10)
+    assert wait_for(launch("lines=1")).status == "completed"
+    run = wait_for(run)
+    assert (run.status, run.stdout, started(run)) == ("completed", "line 0\n", 1)
+
+
+def test_what_supervisors_are_forked_from_shares_no_connection_and_goes_with_its_dispatcher(engine):
+    dispatcher = engine.dispatcher()
+    first = launch("lines=1,sleep=6")
+    wait_for(launch("lines=1"))
+    (nursery,) = psutil.Process(dispatcher.pid).children()
+    assert (nursery.num_threads(), nursery.net_connections()) == (1, [])
+    assert "sqlite" not in "".join(file.path for file in nursery.open_files())
+    mine = supervisor_of(wait_for(first, "running"))
+    until(lambda: [child.pid for child in nursery.children()] == [mine])  # the other is no zombie
+    dispatcher.kill()
+    dispatcher.wait()
+    nursery.wait(10)
+    assert wait_for(first).status == "completed"
 
 
 def test_a_lost_run_frees_its_slot_and_is_retried(engine):
@@ -189,7 +215,7 @@ def test_a_run_begins_as_soon_as_its_processes_can_start(engine):
     waits, starts = [], []
     for _ in range(50):
         began = time.monotonic()
-        subprocess.run([sys.executable, "manage.py", "supervise", str(uuid.uuid4())], capture_output=True, check=False)
+        subprocess.run([sys.executable, "manage.py", "supervise"], stdin=subprocess.DEVNULL, check=True)
         starts.append(time.monotonic() - began)
         run = wait_for(launch("lines=1"))
         waits.append((run.started_at - run.accepted_at).total_seconds())
