@@ -1,6 +1,8 @@
 """How gunicorn serves tunix-rt. HOST and PORT come from the environment; `open` mode binds to loopback only."""
 
 import contextlib
+import ctypes
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -42,7 +44,35 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 COUNTS_BYTES = 4 * 1024 * 1024
 
 
+# The C library's names: https://man7.org/linux/man-pages/man3/mallopt.3.html
+M_MMAP_THRESHOLD, LARGE_BYTES = -3, 128 * 1024
+
+
 def post_fork(_server: object, _worker: object) -> None:
+    _give_large_blocks_back()
+    _make_room_for_counts()
+
+
+def _give_large_blocks_back() -> None:
+    """Memory of large bodies goes back to the system when it is free. By default the C library learns from the first of
+    them to keep such blocks, for each thread, and forty bodies of a MiB leave a worker 70 MB larger.
+    """
+    with contextlib.suppress(AttributeError):  # of another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def post_worker_init(_worker: object) -> None:
+    """What is loaded is no garbage, and looking through it most of what a collection takes. Pages are loaded first: the
+    first who asks does not wait for them either.
+    """
+    from django.urls import get_resolver
+
+    _ = get_resolver().url_patterns
+    gc.collect()
+    gc.freeze()
+
+
+def _make_room_for_counts() -> None:
     """Give a worker's counts their room on disk. The library writes them through a map of a sparse file: where the disk
     is full by then, the kernel ends whoever does. A disk that is full now: this worker counts for itself.
     """

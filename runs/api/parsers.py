@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,8 +53,12 @@ class JSONParser(parsers.BaseParser):
         if len(body) < LARGE_BYTES:
             return _read(body)
         with _one_large:
-            gc.collect()  # a request is a cycle, with all that it said: those before would pile up until Python looks
-            return _read(body)
+            began = time.monotonic()
+            try:
+                gc.collect()  # a request is a cycle, with all that it said: those before would pile up until Python looks
+                return _read(body)
+            finally:
+                time.sleep(time.monotonic() - began)  # as long again is everybody else's
 
 
 def _read(body: bytes) -> Any:

@@ -81,7 +81,7 @@ def test_a_body_of_more_than_a_mebibyte_is_413(api):
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b'{"a": "\xff"}', b"\xff\xfe", b"[" * 100_000, b"[" * 1020 + b"]" * 1020, b'{"a":' * 1020 + b"1" + b"}" * 1020,
+    [b"{", b'{"a": "\xff"}', b"\xff\xfe", b"[" * 50_000, b"[" * 1020 + b"]" * 1020, b'{"a":' * 1020 + b"1" + b"}" * 1020,
      b'{"a": 1}x', b'{"a": 01}', b'{"a": 1,}', b"{'a': 1}", b'{"a": "\n"}', b"\xef\xbb\xbf{}", b'{"a": 1e999}', b"\0"],
 )  # fmt: skip
 def test_a_body_that_is_not_json_is_400(api, body):
