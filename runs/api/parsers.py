@@ -55,7 +55,7 @@ class JSONParser(parsers.BaseParser):
         with _one_large:
             began = time.monotonic()
             try:
-                gc.collect()  # a request is a cycle, with all that it said: those before would pile up until Python looks
+                gc.collect()  # requests are cycles, with all that they said: those before pile up until Python looks
                 return _read(body)
             finally:
                 time.sleep(time.monotonic() - began)  # as long again is everybody else's
