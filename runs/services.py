@@ -367,6 +367,28 @@ def free_from_trash(runs: Iterable[TunixRun]) -> int:
     return sum(trash.free(run.run_id) for run in runs)
 
 
+def empty_trash() -> int:
+    """Free what is due. Returns how many runs; what cannot be removed stays due."""
+    return sum(_free_in_time(run) for run in list(trash.due().without_logs()))
+
+
+def _free_in_time(run: TunixRun) -> bool:
+    freed = trash.free(run.run_id)
+    if freed:
+        audit.record(Act.PURGE, run=run, after_days=trash.LIFETIME.days)
+    return freed
+
+
+def release(run_id: uuid.UUID) -> bool:
+    """Give up a lost run whose host is gone for good. False: it is not lost."""
+    access.require(Right.ADMINISTER)
+    with transaction.atomic():
+        released = lifecycle.release(run_id)
+        if released:
+            audit.record(Act.RELEASE, run=TunixRun.objects.without_logs().get(pk=run_id))
+    return released
+
+
 def expect_upload(announced_bytes: int) -> None:
     """Asked before a body is read, which is a file on this disk soon. Raises datasets.TooLarge, DiskAlmostFull."""
     if announced_bytes > settings.MAX_UPLOAD_BYTES + datasets.FORM_BYTES:
@@ -440,6 +462,6 @@ def housekeeping() -> dict[str, int]:
     return {
         "results recorded": record_the_unrecorded(),
         "interrupted dry runs failed": lifecycle.fail_interrupted_dry_runs(),
-        "runs freed from the trash": trash.empty(),
+        "runs freed from the trash": empty_trash(),
         "stale uploads removed": datasets.remove_stale_uploads(),
     }

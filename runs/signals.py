@@ -1,13 +1,14 @@
-"""Acts that happen outside of our own services: logins, and what is edited in the admin."""
+"""Acts that happen outside of our own services: logins, what is edited in the admin, accounts made by commands."""
 
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 
-from runs import audit
+from runs import access, audit
 from runs.models import Event
 
 
@@ -25,6 +26,13 @@ def logged_out(user: Any, **_: Any) -> None:
 @receiver(user_login_failed)
 def login_failed(credentials: dict[str, Any], **_: Any) -> None:
     audit.record(Event.Act.LOGIN_FAILED, subject=str(credentials.get("username", "")).replace("\0", ""))
+
+
+@receiver(post_save, sender=get_user_model())
+def made_on_the_host(instance: Any, created: bool, **_: Any) -> None:
+    """By createsuperuser or our own command; the admin has its own log of what is made there."""
+    if created and access.actor().way == "command":
+        audit.record(Event.Act.MAKE_ACCOUNT, subject=instance.get_username(), superuser=instance.is_superuser)
 
 
 @receiver(post_save, sender=LogEntry)

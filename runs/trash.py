@@ -36,10 +36,9 @@ def contents() -> TunixRunQuerySet:
     return TunixRun.objects.filter(deleted_at__gt=_due()).order_by("-deleted_at", "run_id")
 
 
-def empty() -> int:
-    """Free what has been there for 7 days. Returns how many runs; what cannot be removed stays due."""
-    due = TunixRun.objects.filter(deleted_at__lte=_due()).values_list("pk", flat=True)
-    return sum(free(run_id) for run_id in list(due))
+def due() -> TunixRunQuerySet:
+    """What has been there for 7 days, or could not be removed when it was to be freed."""
+    return TunixRun.objects.filter(deleted_at__lte=_due())
 
 
 def free(run_id: uuid.UUID) -> bool:

@@ -2,7 +2,7 @@
 
 import sys
 
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -47,6 +47,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error_response(request, 400, "The request is malformed and was not acted upon.")
 
 
+def value_too_large(request: HttpRequest) -> HttpResponse:
+    return error_response(request, 400, "A value in the request is larger than the database takes. Nothing was done.")
+
+
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error_response(request, 403, str(exception) or "You may not do this here.")
 
@@ -58,6 +62,11 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def is_of_the_database(error: BaseException | None) -> bool:
     """Whether the database is away, and not we are wrong."""
     return isinstance(error, (OperationalError, InterfaceError))
+
+
+def is_of_a_value(error: BaseException | None) -> bool:
+    """Whether the database was asked for what it cannot hold: PostgreSQL says so itself, SQLite's driver for it."""
+    return isinstance(error, DataError) or (isinstance(error, OverflowError) and "SQLite INTEGER" in str(error))
 
 
 def database_away(request: HttpRequest) -> HttpResponse:

@@ -81,13 +81,18 @@ def _same_origin(request: HttpRequest) -> bool:
 
 
 def database_away(get_response: GetResponse) -> GetResponse:
-    """503 and a sentence, instead of a 500, where a request cannot do without the database."""
+    """503 and a sentence, instead of a 500, where a request cannot do without the database; 400 where it asks too much.
+
+    Our own views check what they are sent. Forms of Django's admin look for any number that they are sent.
+    """
 
     class Middleware:
         def __call__(self, request: HttpRequest) -> HttpResponse:
             return get_response(request)
 
         def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+            if errors.is_of_a_value(error):
+                return errors.value_too_large(request)
             if not errors.is_of_the_database(error):
                 return None
             log.error("database cannot be used at %s: %s", request.path, error)

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from runs import datasets, metrics
 from runs.management.commands import train
-from runs.models import RunTag, TunixRun
+from runs.models import Event, RunTag, TunixRun
 from runs.tests.helpers import arithmetic_rows, create_dataset, create_dataset_by_hand, create_run
 
 EXAMPLES = "examples/make_arithmetic.py", "examples/arithmetic-v1.jsonl"
@@ -134,6 +134,13 @@ def test_first_admin_gets_a_password_that_is_shown_once():
     user = get_user_model().objects.get(username="admin")
     assert user.is_superuser
     assert user.check_password(out.split("password ")[1].split()[0])
+    (event,) = Event.objects.all()
+    assert (event.act, event.subject, event.way, event.detail) == (
+        "make_account",
+        "admin",
+        "command",
+        {"superuser": True},
+    )
     assert say("first_admin") == ""
 
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from runs import services, trash
-from runs.models import RunTag, TunixRun
+from runs.models import Event, RunTag, TunixRun
 from runs.rundir import RunDirectory
 from runs.tests.helpers import assert_error, create_run, ids, random_id
 
@@ -116,10 +116,12 @@ def test_after_7_days_record_and_files_are_freed(data_dir):
     alive = create_run(started_at=timezone.now() - timedelta(days=400))
     files = {run.run_id: files_of(run, data_dir) for run in (due, not_due, alive)}
     assert trash.LIFETIME == timedelta(days=7)
-    assert trash.empty() == 1
+    assert services.empty_trash() == 1
     assert set(TunixRun.objects.values_list("pk", flat=True)) == {not_due.run_id, alive.run_id}
     assert [files[run.run_id].exists() for run in (due, not_due, alive)] == [False, True, True]
-    assert trash.empty() == 0
+    assert services.empty_trash() == 0
+    (event,) = Event.objects.all()
+    assert (event.act, event.run_id, event.way, event.detail) == ("purge", due.run_id, "command", {"after_days": 7})
 
 
 def test_freeing_a_run_without_files_works(api):
@@ -144,7 +146,7 @@ def test_one_that_was_freed_half_cannot_be_restored(api, data_dir):
     files = files_of(run, data_dir)
     assert_error(api.post(f"/api/tunix/runs/{run.run_id}/restore"), 404)
     assert list(trash.contents()) == []
-    assert trash.empty() == 1
+    assert services.empty_trash() == 1
     assert not files.exists() and not TunixRun.objects.exists()
 
 
@@ -159,9 +161,9 @@ def test_files_that_cannot_be_removed_are_not_forgotten(api, data_dir, caplog):
     assert delete(api, run, "?purge=true").status_code == 204
     assert "cannot be removed" in caplog.text
     assert TunixRun.objects.filter(deleted_at__isnull=False).count() == 1
-    assert trash.empty() == 0
+    assert services.empty_trash() == 0
     (kept / str(run.run_id)).unlink()
-    assert trash.empty() == 1 and not TunixRun.objects.exists()
+    assert services.empty_trash() == 1 and not TunixRun.objects.exists()
 
 
 def test_what_another_run_shares_is_not_freed(data_dir):

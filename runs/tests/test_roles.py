@@ -274,6 +274,19 @@ def test_the_admin_is_for_the_role_admin(people):
             assert people[role].ask("GET", path).status_code == 302
 
 
+def test_a_number_that_no_database_takes_is_a_wrong_value(server, people):
+    viewer = server.manage(
+        "shell", "--verbosity=0", "-c",
+        "from django.contrib.auth.models import User; print(User.objects.get(username='viewer').pk)",
+    ).strip()  # fmt: skip
+    answer = people["admin"].send(f"/admin/auth/user/{viewer}/change/", username="viewer", groups=2**63)
+    said = {
+        400: b"A value in the request is larger than the database takes. Nothing was done.",  # SQLite
+        200: b"9223372036854775808 is not one of the available choices.",  # PostgreSQL looks for it
+    }
+    assert said[answer.status_code] in answer.content
+
+
 def test_the_role_admin_makes_no_superuser(server, people):
     """Nor touches one: it would be the way to become one."""
     ids = "from django.contrib.auth.models import User; print(*[User.objects.get(username=n).pk for n in ('superuser','viewer')])"

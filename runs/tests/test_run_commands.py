@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from runs.models import Event
 from runs.tests.helpers import create_run
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +35,7 @@ def test_a_lost_run_is_released():
     assert "is failed, its slot is free" in said("release_run", str(run.run_id))
     run.refresh_from_db()
     assert (run.status, run.cause, run.slot, run.claim) == ("failed", "host_lost", None, "")
+    assert [(each.act, each.way) for each in Event.objects.filter(run_id=run.pk)] == [("release", "command")]
 
 
 def test_only_a_lost_run_is_released():

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from runs import lifecycle
+from runs import services
 
 
 class Command(BaseCommand):
@@ -13,6 +13,6 @@ class Command(BaseCommand):
         parser.add_argument("run_id", type=uuid.UUID)
 
     def handle(self, *args: Any, run_id: uuid.UUID, **options: Any) -> None:
-        if not lifecycle.release(run_id):
+        if not services.release(run_id):
             raise CommandError(f"Run {run_id} is not lost: there is nothing to release.")
         self.stdout.write(f"Run {run_id} is failed, its slot is free. A supervisor that still lives kills its tree.")
