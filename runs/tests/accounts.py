@@ -1,9 +1,13 @@
 """A server that requires a login, and people with roles who use it as a browser does."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlencode
 
-from runs.tests.server import Answer, Server
+from runs.tests.databases import new_database
+from runs.tests.server import Answer, Server, running_server
 
 PASSWORD = "correct horse battery staple"
 FORM = "application/x-www-form-urlencoded"
@@ -14,6 +18,16 @@ for name in {roles}:
     user = User.objects.create_user(name, password={password!r})
     user.groups.set(Group.objects.filter(name=name))
 """
+
+
+@contextmanager
+def server_with_people(home: Path, **environment: str) -> Iterator[Server]:
+    """A real server with pages, in a new `home` with a new database, that requires a login; and those who have one."""
+    home.mkdir(exist_ok=True)
+    mode = {"TUNIX_RT_AUTH": "required"} | environment
+    with new_database(home) as database, running_server(home, database.url, pages=True, **mode) as server:
+        make_people(server)
+        yield server
 
 
 def make_people(server: Server) -> None:

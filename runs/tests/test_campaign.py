@@ -26,11 +26,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from runs.tests.accounts import FORM, Browser, make_people
+from runs.tests.accounts import FORM, Browser, server_with_people
 from runs.tests.addresses import addresses
-from runs.tests.databases import new_database
 from runs.tests.helpers import LAUNCH, NOBODY, arithmetic_rows
-from runs.tests.server import running_server
 
 pytestmark = pytest.mark.fuzz
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1000"))
@@ -60,10 +58,7 @@ TRAVERSALS = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     home = tmp_path_factory.mktemp("beside") / "server"
-    home.mkdir()
-    mode = {"TUNIX_RT_AUTH": "required", "TUNIX_RT_LAUNCHES_PER_MINUTE": "0", "WEB_CONCURRENCY": "2"}
-    with new_database(home) as database, running_server(home, database.url, pages=True, **mode) as server:
-        make_people(server)
+    with server_with_people(home, TUNIX_RT_LAUNCHES_PER_MINUTE="0", WEB_CONCURRENCY="2") as server:
         server.tokens = {"viewer": token_of(server, "viewer"), "operator": token_of(server, "operator")}
         headers = as_(server, "operator") | {"Content-Type": "application/x-ndjson"}
         server.post("/api/datasets?dataset_name=arithmetic&dataset_version=v1", arithmetic_rows(), **headers)

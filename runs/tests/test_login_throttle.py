@@ -2,20 +2,14 @@
 
 import pytest
 
-from runs.tests.accounts import Browser, make_people
-from runs.tests.databases import new_database
-from runs.tests.server import running_server
+from runs.tests.accounts import Browser, server_with_people
 
 LIMIT = 10
 
 
 @pytest.fixture
 def server(home):
-    with (
-        new_database(home) as database,
-        running_server(home, database.url, pages=True, TUNIX_RT_AUTH="required", TUNIX_RT_PROXIES="1") as server,
-    ):
-        make_people(server)
+    with server_with_people(home, TUNIX_RT_PROXIES="1") as server:
         yield server
 
 

@@ -8,11 +8,9 @@ from urllib.parse import urlencode, urljoin
 import pytest
 
 from runs.access import Right
-from runs.tests.accounts import FORM, PASSWORD, ROLES, Browser, make_people
+from runs.tests.accounts import FORM, PASSWORD, ROLES, Browser, server_with_people
 from runs.tests.addresses import addresses
-from runs.tests.databases import new_database
 from runs.tests.helpers import LAUNCH, NOBODY, arithmetic_rows
-from runs.tests.server import running_server
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 SAFE = METHODS[:3]
@@ -72,14 +70,7 @@ def needed(name, method):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     home = tmp_path_factory.mktemp("roles") / "server"
-    home.mkdir()
-    with (
-        new_database(home) as database,
-        running_server(
-            home, database.url, pages=True, TUNIX_RT_AUTH="required", TUNIX_RT_LAUNCHES_PER_MINUTE="0"
-        ) as server,
-    ):
-        make_people(server)
+    with server_with_people(home, TUNIX_RT_LAUNCHES_PER_MINUTE="0") as server:
         server.manage("shell", "--verbosity=0", "-c", MAKE_SUPERUSER)
         server.runs = iter(server.manage("shell", "--verbosity=0", "-c", MAKE_RUNS).split())
         yield server

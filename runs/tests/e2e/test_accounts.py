@@ -8,20 +8,12 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from playwright.sync_api import expect
 
-from runs.tests.accounts import PASSWORD, make_people
-from runs.tests.databases import new_database
-from runs.tests.server import running_server
+from runs.tests.accounts import PASSWORD, server_with_people
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    home = tmp_path_factory.mktemp("accounts") / "server"
-    home.mkdir()
-    with (
-        new_database(home) as database,
-        running_server(home, database.url, pages=True, TUNIX_RT_AUTH="required") as server,
-    ):
-        make_people(server)
+    with server_with_people(tmp_path_factory.mktemp("accounts") / "server") as server:
         server.manage("bootstrap")
         yield server
 
