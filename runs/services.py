@@ -373,9 +373,13 @@ def empty_trash() -> int:
 
 
 def _free_in_time(run: TunixRun) -> bool:
-    freed = trash.free(run.run_id)
-    if freed:
-        audit.record(Act.PURGE, run=run, after_days=trash.LIFETIME.days)
+    """As trash.free, and an event of whoever of several comes first. Killed in the middle, it is done again."""
+    if not trash.remove_files(run.run_id):
+        return False
+    with transaction.atomic():
+        freed = trash.forget(run.run_id)
+        if freed:
+            audit.record(Act.PURGE, run=run, after_days=trash.LIFETIME.days)
     return freed
 
 

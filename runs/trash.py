@@ -43,6 +43,14 @@ def due() -> TunixRunQuerySet:
 
 def free(run_id: uuid.UUID) -> bool:
     """Remove the files of a run in the trash, and then its record. False: files are left, and so is the record."""
+    gone = remove_files(run_id)
+    if gone:
+        forget(run_id)
+    return gone
+
+
+def remove_files(run_id: uuid.UUID) -> bool:
+    """False: some are left."""
     path = RunDirectory(run_id).path
     try:
         shutil.rmtree(path)
@@ -51,8 +59,12 @@ def free(run_id: uuid.UUID) -> bool:
     except OSError as error:
         log.error("run %s: %s cannot be removed: %s", run_id, error.filename or path, error.strerror)
         return False
-    TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).delete()
     return True
+
+
+def forget(run_id: uuid.UUID) -> bool:
+    """Delete the record of a run in the trash. False: somebody else has."""
+    return bool(TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).delete()[0])
 
 
 def bytes_freed_by(runs: Iterable[TunixRun]) -> int:

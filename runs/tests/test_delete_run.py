@@ -124,6 +124,13 @@ def test_after_7_days_record_and_files_are_freed(data_dir):
     assert (event.act, event.run_id, event.way, event.detail) == ("purge", due.run_id, "command", {"after_days": 7})
 
 
+def test_of_two_that_empty_the_trash_at_once_one_says_so(data_dir):
+    """One that the dispatcher and a cron job have both found due."""
+    due = create_run(deleted_at=timezone.now() - trash.LIFETIME - timedelta(seconds=1))
+    assert [services._free_in_time(due), services._free_in_time(due)] == [True, False]
+    assert Event.objects.count() == 1
+
+
 def test_freeing_a_run_without_files_works(api):
     run = create_run()
     assert delete(api, run, "?purge=true").status_code == 204

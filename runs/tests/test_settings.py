@@ -102,8 +102,8 @@ def test_the_admins_pages_pass_its_checks_though_they_are_found_late():
     assert checks.run_checks(tags=[checks.Tags.admin]) == []
 
 
-def test_a_supervisor_does_not_load_the_pages(tmp_path):
-    """They are a fifth of what it takes to start."""
+def test_a_process_without_pages_does_not_load_them(tmp_path):
+    """They are a fifth of what it takes to start a command."""
     code = "import sys, django; django.setup(); print([each for each in sys.modules if each == 'runs.admin'])"
     environment = environment_of(tmp_path) | {"DJANGO_SETTINGS_MODULE": "tunix_rt.settings"}
     done = subprocess.run(
