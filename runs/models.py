@@ -111,6 +111,7 @@ class TunixRun(models.Model):
     processes = models.JSONField(default=dict)
     files_bytes = models.BigIntegerField(default=0, help_text="What the run's directory holds on disk.")
     evidence = models.TextField(blank=True, default="", help_text="The line of the log that shows the cause.")
+    notices = models.JSONField(default=list, blank=True, help_text="What was lost or left out, see notices.py.")
 
     # How far the training is, and what of the trainer's metrics file is in the database.
     step = models.BigIntegerField(null=True, blank=True, help_text="The last step that a metric was logged for.")

@@ -124,6 +124,7 @@ def document(run: TunixRun) -> dict[str, Any]:
         "resume": run.resume,
         "reproduces": run.reproduces_id,
         "provenance": run.provenance,
+        "notices": run.notices,
     }
 
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from runs import datasets, validation
+from runs import datasets, notices, validation
 from runs.api.fields import Boolean, Number, Text
 from runs.limits import KEY_LENGTH, NOTES_LENGTH, OUTPUT_DIR_LENGTH, TRAINING
 from runs.models import TunixRun
@@ -91,6 +91,17 @@ class LaunchSerializer(StrictSerializer):
         )
 
 
+class NoticeSerializer(serializers.Serializer):
+    """Something that was lost or left out while the run itself went on."""
+
+    text = serializers.CharField(help_text="One sentence, with the count.")
+    kind = serializers.ChoiceField(list(notices.Kind))
+    count = serializers.IntegerField()
+    detail = serializers.CharField(help_text="The first reason or example; may be empty.")
+    first_at = serializers.DateTimeField()
+    last_at = serializers.DateTimeField()
+
+
 class RunSerializer(serializers.ModelSerializer):
     """A run, whole. Describes what `views/records.py` answers; nothing is serialized by it."""
 
@@ -98,6 +109,7 @@ class RunSerializer(serializers.ModelSerializer):
     priority = PriorityField(read_only=True)
     cause = serializers.CharField(read_only=True, help_text="Why it did not complete; empty where it did or may.")
     owner: serializers.Field = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
+    notices = NoticeSerializer(many=True, read_only=True)
 
     class Meta:
         model = TunixRun
@@ -119,6 +131,7 @@ class RunSerializer(serializers.ModelSerializer):
             "config",
             "cause",
             "evidence",
+            "notices",
             "priority",
             "retry_of",
             "reproduces",

@@ -10,6 +10,7 @@ from django.db import connection
 from runs import lifecycle
 from runs.execution.report import Report
 from runs.models import TunixRun
+from runs.notices import Kind
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class LeaseKeeper(threading.Thread):
                 self.cancelled.set()
         except DatabaseError as error:
             log.warning("run %s: no heartbeat: %s", self.run_id, error)
+            self.report.notice(Kind.REPORT_MISSED, str(error))
             connection.close()
 
     def _renew(self) -> None:
@@ -55,5 +57,6 @@ class LeaseKeeper(threading.Thread):
         except Exception as error:
             log.warning("run %s: could not report, renewing the lease alone: %s", self.run_id, error)
             held = lifecycle.heartbeat(self.run_id, self.token)
+            self.report.notice(Kind.REPORT_REFUSED, str(error))
         if not held:
             self.fenced.set()

@@ -14,11 +14,12 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, transaction
 
-from runs import lifecycle, masking, metrics, provenance
+from runs import lifecycle, masking, metrics, notices, provenance
 from runs.execution.metrics_file import Batch, MetricsFile
 from runs.execution.stream import Stream
 from runs.execution.usage import Usage
 from runs.models import TunixRun
+from runs.notices import Kind
 from runs.output import clean_json, clip
 from runs.rundir import RunDirectory
 
@@ -33,6 +34,7 @@ Write = Callable[..., bool]
 class Report:
     def __init__(self, run: TunixRun, streams: dict[str, Stream] | None = None, usage: Usage | None = None):
         self.run = run
+        self.notices = notices.Notices()
         self.directory = RunDirectory(run.run_id)
         self.metrics = MetricsFile(self.directory.metrics, run.metrics_offset)
         self._streams, self._usage = streams or {}, usage
@@ -56,6 +58,10 @@ class Report:
             found["resumed_from"] = {"run_id": str(self.run.retry_of_id)}
         self._know(found)
 
+    def notice(self, kind: Kind, detail: str = "", count: int = 1) -> None:
+        """Something was lost or left out; the run's page will say so."""
+        self.notices.add([notices.notice(kind, detail, count)])
+
     def sample(self) -> None:
         """Ask the machine."""
         if self._usage is None:
@@ -72,10 +78,17 @@ class Report:
         """
         batch, offset = self.metrics.next()
         columns = self._columns(batch, offset)
-        with transaction.atomic():
-            if not write(**columns):
-                return False
-            self._store(batch | self._samples)
+        taken: list[notices.Notice] = []
+        try:
+            with transaction.atomic():
+                if not write(**columns):
+                    return False
+                self._store(batch | self._samples)
+                taken = self.notices.take()
+                notices.store(self.run.run_id, taken)
+        except Exception:
+            self.notices.add(taken)
+            raise
         self.metrics.offset = offset
         self._samples, self._new = {}, {}
         return True
@@ -165,17 +178,22 @@ class Report:
 def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
     """The rest of the metrics, then the end, by whoever holds `claim`. False: it is another's by now.
 
-    A report that cannot be written, whatever a trainer has put into it, costs no result. Raises the database's errors.
+    `result` may have `notices`, of a supervisor that could not store them. A report that cannot be written, whatever a
+    trainer has put into it, costs no result. Raises the database's errors.
     """
     run_id = report.run.run_id
+    columns_of_end = {name: value for name, value in result.items() if name != "notices"}
+    report.notices.add(notices.parsed(result.get("notices")))
     try:
         report.catch_up(lambda **columns: lifecycle.note(run_id, claim, **columns))
-        ended = report.deliver(lambda **columns: lifecycle.end(run_id, claim, result | columns))
+        ended = report.deliver(lambda **columns: lifecycle.end(run_id, claim, columns_of_end | columns))
     except (OperationalError, InterfaceError):  # the database is away or busy: all of it is tried again
         raise
     except Exception as error:
         log.warning("run %s: the last report could not be written: %s", run_id, error)
-        ended = lifecycle.end(run_id, claim, result)
+        report.notice(Kind.REPORT_REFUSED, str(error))
+        ended = lifecycle.end(run_id, claim, columns_of_end)
+        notices.store(run_id, report.notices.take() if ended else [])
     if ended:
         report.conclude()
     return ended

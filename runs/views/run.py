@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
 
-from runs import access, charts, checkpoints, metrics, progress, provenance, services, timeline, trash
+from runs import access, charts, checkpoints, metrics, notices, progress, provenance, services, timeline, trash
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
 from runs.views.log import log_of, new_lines
@@ -86,6 +86,7 @@ def _head(run: TunixRun) -> dict[str, Any]:
         "grace": settings.GRACE_SECONDS,
         "killed_at": (run.cancel_requested_at or timezone.now()) + timedelta(seconds=settings.GRACE_SECONDS),
         "progress": progress.of(run),
+        "notices": notices.parsed(run.notices),
         "losses": [each for each in metrics.series(run) if each.name.endswith("/loss")],
         "last_checkpoint": partial(checkpoints.last, run),
         **dataset_of(run),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from runs import notices
 from runs.api.serializers import RunSerializer
 from runs.api.views.requests import run_or_404
 from runs.models import RunTag, TunixRun
@@ -20,6 +21,7 @@ def record_or_404(run_id: str) -> dict[str, Any]:
     row = run_or_404(run_id, RECORDS)
     row["owner"] = row["owner__username"]
     row["priority"] = _name(row["priority"])
+    row["notices"] = _notices(row["notices"])
     row["tags"] = list(TAGS.filter(run=row["run_id"]))
     return {name: row[name] for name in FIELDS}
 
@@ -33,8 +35,13 @@ def _name(priority: int) -> str:
     return TunixRun.Priority(priority).name.lower()
 
 
+def _notices(stored: Any) -> list[dict[str, Any]]:
+    return [each.as_answered() for each in notices.parsed(stored)]
+
+
 # What is not answered as the model has it.
 OTHERWISE: dict[str, Callable[[TunixRun], Any]] = {
+    "notices": lambda run: _notices(run.notices),
     "owner": lambda run: run.owner.get_username() if run.owner else None,
     "priority": lambda run: _name(run.priority),
     "reproduces": lambda run: run.reproduces_id,
