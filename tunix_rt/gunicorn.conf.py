@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from tunix_rt import private
+
 wsgi_app = "tunix_rt.wsgi"
 host = os.environ.get("HOST", "127.0.0.1")
 if os.environ.get("TUNIX_RT_AUTH") == "open" and host not in ("127.0.0.1", "localhost", "[::1]"):
@@ -27,7 +29,10 @@ loglevel = "warning"
 
 # Where the workers put what they count, for GET /metrics to add up. Set before any of them imports the library; what a
 # server that was killed left is removed.
-_counts = Path(os.environ.get("TUNIX_RT_HOME", "var")).resolve() / "prometheus"
+_home = Path(os.environ.get("TUNIX_RT_HOME", "var")).resolve()
+_counts = _home / "prometheus"
+# Before anything is made there; the settings are read by the workers only.
+private.set_umask(_home)
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     for _old in _counts.glob("[0-9]*"):
         # In a container the one before had this very process ID.

@@ -20,7 +20,7 @@ from django.utils.functional import SimpleLazyObject
 
 from runs import access, datasets, services
 from runs.monitoring import REQUEST_SECONDS
-from tunix_rt import errors
+from tunix_rt import errors, private
 from tunix_rt.errors import error_response, is_api
 
 log = logging.getLogger("runs.http")
@@ -120,6 +120,7 @@ def database_file_replaced(get_response: GetResponse) -> GetResponse:
 def _remember_file(connection: Any, **_: Any) -> None:
     if connection.vendor == "sqlite":
         connection.opened_file = _identity(connection.settings_dict["NAME"])
+        private.close_database(Path(connection.settings_dict["NAME"]), Path(settings.TUNIX_RT_HOME))
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -3,12 +3,15 @@
 The table of variables is in docs/operations.md.
 """
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
 import environ
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
+
+from tunix_rt import private
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -39,10 +42,14 @@ RUNS_DIR = TUNIX_RT_HOME / "runs"
 UNRECORDED_DIR = TUNIX_RT_HOME / "unrecorded"
 # An upload's temporary file lies on the disk that it will stay on, not in a small /tmp.
 FILE_UPLOAD_TEMP_DIR = TUNIX_RT_HOME / "tmp"
+# Every process of ours reads this file, whatever started it. A trainer is no process of ours: it gets back the umask that
+# the first of us was started with, as what it writes elsewhere, a cache that is shared, is its user's business.
+os.environ.setdefault("TUNIX_RT_TRAINER_UMASK", f"{private.set_umask(TUNIX_RT_HOME):04o}")
 try:
     FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
 except OSError as error:
     raise ImproperlyConfigured(f"TUNIX_RT_HOME={TUNIX_RT_HOME} cannot be written to: {error.strerror}.") from error
+private.close_home(TUNIX_RT_HOME)
 
 # --- who may come in --------------------------------------------------------------------------------------------------
 
@@ -88,6 +95,7 @@ DATABASE_URL = env.str("DATABASE_URL", "") or f"sqlite:///{TUNIX_RT_HOME / 'tuni
 DATABASES = {"default": env.db_url_config(DATABASE_URL) | {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}}
 if DATABASES["default"].get("ENGINE") == "django.db.backends.sqlite3":
     # WAL lets readers and one writer work at once; IMMEDIATE makes writers queue instead of failing half-way.
+    private.close_database(Path(DATABASES["default"]["NAME"]), TUNIX_RT_HOME)
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
