@@ -26,7 +26,8 @@ DRY_RUN_LIFETIME = timedelta(minutes=10)
 # A run that was claimed so often and never began cannot be started here.
 MAX_CLAIMS = 3
 SUPERVISED = (Status.RUNNING, Status.LOST)
-RELEASED: dict[str, Any] = {"claim": "", "slot": None, "lease_expires_at": None}
+FENCED: dict[str, Any] = {"claim": "", "lease_expires_at": None}
+RELEASED: dict[str, Any] = {**FENCED, "slot": None}
 
 
 # --- dry runs ---------------------------------------------------------------------------------------------------------
@@ -72,28 +73,24 @@ def accept(run: TunixRun) -> None:
 def cancel(run_id: uuid.UUID) -> bool:
     """pending -> cancelled where unclaimed, else a request that the supervisor answers. False: it has ended."""
     runs = TunixRun.objects.filter(pk=run_id)
-    cancelled = runs.filter(status=Status.PENDING, claim="").update(
-        status=Status.CANCELLED,
-        cause=Cause.CANCELLED,
-        cancel_requested_at=Now(),
-        completed_at=Now(),
-        message="Local execution cancelled",
-    )
-    if cancelled:
+    if runs.filter(status=Status.PENDING, claim="").update(**_cancelled(), cancel_requested_at=Now()):
         return True
     open_ = runs.filter(status__in=(Status.PENDING, *SUPERVISED))
     return bool(open_.filter(cancel_requested_at=None).update(cancel_requested_at=Now())) or open_.exists()
 
 
 def fence(run_id: uuid.UUID) -> None:
-    """Take a lost run's token: whoever still carries it can write nothing more, and will kill its tree."""
-    TunixRun.objects.filter(pk=run_id, status=Status.LOST).update(claim="", lease_expires_at=None)
+    """Take a lost run's token: whoever still carries it can write nothing more, and will kill its tree.
+
+    Its slot stays taken until the dispatcher of its host knows that tree dead.
+    """
+    TunixRun.objects.filter(pk=run_id, status=Status.LOST).update(**FENCED)
 
 
 def trash(run: TunixRun, moment: datetime) -> bool:
-    """Out of every list, as of `moment`. A run that is pending or running cannot go."""
+    """Out of every list, as of `moment`. A run that is pending or running cannot go; a lost one is fenced."""
     idle = TunixRun.objects.alive().filter(pk=run.pk).exclude(status__in=TunixRun.UNDER_WAY)
-    return bool(idle.update(deleted_at=moment))
+    return bool(idle.update(deleted_at=moment, **FENCED))
 
 
 def restore(run_id: uuid.UUID, due: datetime) -> bool:
@@ -131,8 +128,12 @@ QUEUE_ORDER = ("-priority", "accepted_at", "run_id")
 
 
 def unclaim_expired() -> int:
-    """A claim that ran out before its supervisor began: back to the queue, or failed after three. Returns how many."""
+    """A claim that ran out before its supervisor began: back to the queue, or failed after three. Returns how many.
+
+    One that was to be cancelled meanwhile is: nobody starts it again to do so.
+    """
     expired = TunixRun.objects.filter(status=Status.PENDING, lease_expires_at__lt=Now()).exclude(claim="")
+    cancelled = expired.filter(cancel_requested_at__isnull=False).update(**RELEASED, **_cancelled())
     failed = expired.filter(claims__gte=MAX_CLAIMS).update(
         **RELEASED,
         status=Status.FAILED,
@@ -140,7 +141,7 @@ def unclaim_expired() -> int:
         completed_at=Now(),
         message=f"Local execution failed: could not be started in {MAX_CLAIMS} tries",
     )
-    return failed + expired.update(**RELEASED, host="", boot_id="")
+    return cancelled + failed + expired.update(**RELEASED, host="", boot_id="")
 
 
 def overdue(host: str, boot_id: str) -> list[TunixRun]:
@@ -162,9 +163,26 @@ def lose(run: TunixRun, message: str) -> bool:
     return bool(seen.update(status=Status.LOST, cause=Cause.HOST_LOST, message=message))
 
 
+def fenced(host: str) -> list[TunixRun]:
+    """Lost runs that were given up, by a retry or a deletion, and whose processes on this host may still live."""
+    return list(TunixRun.objects.filter(status=Status.LOST, claim="", host=host, slot__isnull=False))
+
+
 def free_slot(run: TunixRun) -> bool:
     """Give a lost run's slot to others, its processes being known dead."""
     return bool(TunixRun.objects.filter(pk=run.pk, status=Status.LOST, claim=run.claim).update(slot=None))
+
+
+def is_deaf_to_cancel(run: TunixRun) -> bool:
+    """Whether it was asked to end so long ago that a supervisor that can hear it has asked its trainer, and waited."""
+    patience = timedelta(seconds=settings.GRACE_SECONDS + 2 * settings.HEARTBEAT_SECONDS)
+    return TunixRun.objects.filter(pk=run.pk, cancel_requested_at__lt=Now() - patience).exists()
+
+
+def cancel_dead() -> int:
+    """lost -> cancelled, where that was asked for and no process is left that could answer. Returns how many."""
+    dead = TunixRun.objects.filter(status=Status.LOST, slot=None, cancel_requested_at__isnull=False)
+    return dead.update(**RELEASED, **_cancelled())
 
 
 def release(run_id: uuid.UUID) -> bool:
@@ -191,13 +209,7 @@ def start(run_id: uuid.UUID, token: str, processes: dict[str, Any]) -> bool:
         status=Status.RUNNING, started_at=Now(), heartbeat_at=Now(), lease_expires_at=_lease(), processes=processes
     ):
         return True
-    held.filter(cancel_requested_at__isnull=False).update(
-        **RELEASED,
-        status=Status.CANCELLED,
-        cause=Cause.CANCELLED,
-        completed_at=Now(),
-        message="Local execution cancelled",
-    )
+    held.filter(cancel_requested_at__isnull=False).update(**RELEASED, **_cancelled())
     return False
 
 
@@ -219,6 +231,15 @@ def end(run_id: uuid.UUID, token_hash: str, result: dict[str, Any]) -> bool:
     """pending, running or lost -> the final status of `result`, by whoever holds the token."""
     held = TunixRun.objects.filter(pk=run_id, claim=token_hash, status__in=(Status.PENDING, *SUPERVISED))
     return bool(token_hash) and bool(held.update(**RELEASED, **result))
+
+
+def _cancelled() -> dict[str, Any]:
+    return {
+        "status": Status.CANCELLED,
+        "cause": Cause.CANCELLED,
+        "completed_at": Now(),
+        "message": "Local execution cancelled",
+    }
 
 
 def hashed(token: str) -> str:

@@ -384,12 +384,15 @@ def _free_in_time(run: TunixRun) -> bool:
 
 
 def release(run_id: uuid.UUID) -> bool:
-    """Give up a lost run whose host is gone for good. False: it is not lost."""
+    """Give up a lost run whose host is gone for good. False: it is not lost. On this host its processes are ended."""
     access.require(Right.ADMINISTER)
     with transaction.atomic():
+        run = TunixRun.objects.without_logs().filter(pk=run_id).first()
         released = lifecycle.release(run_id)
         if released:
-            audit.record(Act.RELEASE, run=TunixRun.objects.without_logs().get(pk=run_id))
+            audit.record(Act.RELEASE, run=run)
+    if released and run:
+        LocalExecutor().end(run)
     return released
 
 

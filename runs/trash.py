@@ -50,7 +50,10 @@ def free(run_id: uuid.UUID) -> bool:
 
 
 def remove_files(run_id: uuid.UUID) -> bool:
-    """False: some are left."""
+    """False: some are left; all, where processes of it may still write them."""
+    if TunixRun.objects.filter(pk=run_id, slot__isnull=False).exists():
+        log.warning("run %s: it is freed when its processes are known dead", run_id)
+        return False
     path = RunDirectory(run_id).path
     try:
         shutil.rmtree(path)

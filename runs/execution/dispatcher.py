@@ -81,6 +81,9 @@ class Dispatcher:
             log.warning("%d claims ran out before their runs began", count)
         for run in lifecycle.overdue(self.host, self.boot):
             self._resolve(run)
+        for run in lifecycle.fenced(self.host):
+            self._end(run)
+        lifecycle.cancel_dead()
 
     def _resolve(self, run: TunixRun) -> None:
         """A silent run: its result, where it left one; else lost, and its slot free where its processes are dead."""
@@ -90,10 +93,16 @@ class Dispatcher:
             return
         alive = self.executor.inspect(run)
         lifecycle.lose(run, f"Local execution lost: {_why(alive, run.boot_id == self.boot)}")
-        if alive is False:
-            self.executor.kill_leftovers(run)
-            lifecycle.free_slot(run)
+        if alive is False or (alive and lifecycle.is_deaf_to_cancel(run)):
+            self._end(run)
             Report(run).catch_up(lambda **columns: lifecycle.note(run.run_id, run.claim, **columns))
+
+    def _end(self, run: TunixRun) -> None:
+        """Its slot is free when nothing that it started can use the accelerator any more; else it is tried again."""
+        if self.executor.end(run):
+            lifecycle.free_slot(run)
+        else:
+            log.warning("run %s: processes of it cannot be killed; its slot stays taken", run.run_id)
 
 
 def _keep_house() -> None:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,7 @@ PR_SET_CHILD_SUBREAPER = 36
 READ_BYTES = 64 * 1024
 # A daemonised grandchild may hold the pipes for ever; what it writes after the child's end is waited for this long.
 DRAIN_SECONDS = 2.0
+KILL_SECONDS = 2.0
 
 
 class NotStarted(Exception):
@@ -159,14 +160,39 @@ def is_alive(pid: int | None, ticks: int | None) -> bool:
     return pid is not None and ticks is not None and start_ticks(pid) == ticks
 
 
-def kill_marked(cookie: str) -> int:
-    """Kill every process whose environment holds `cookie` (`NAME=value`). Returns how many."""
-    found, wanted = 0, cookie.encode()
+def kill_tree(pid: int | None, ticks: int | None) -> bool:
+    """Kill this process, where it still is the one that began then, and its descendants. True: all are dead."""
+    if pid is None or not is_alive(pid, ticks):
+        return True
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        tree = {each.pid: start_ticks(each.pid) for each in (root, *root.children(recursive=True))}
+        return _until_none(lambda: [each for each, began in tree.items() if is_alive(each, began)])
+    return True
+
+
+def kill_marked(cookie: str) -> bool:
+    """Kill every process whose environment holds `cookie` (`NAME=value`). True: all are dead."""
+    return _until_none(lambda: list(_marked(cookie.encode())))
+
+
+def _marked(cookie: bytes) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                os.kill(int(entry.name), signal.SIGKILL)
-                found += 1
-    return found
+            if cookie in (entry / "environ").read_bytes().split(b"\0"):
+                yield int(entry.name)
+
+
+def _until_none(living: Callable[[], list[int]]) -> bool:
+    """Kill what `living` finds until it finds nothing, for a while: a process in the kernel dies when it leaves it."""
+    deadline = time.monotonic() + KILL_SECONDS
+    while found := living():
+        if time.monotonic() >= deadline:
+            return False
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return True

@@ -17,3 +17,6 @@ class Executor(Protocol):
 
     def inspect(self, run: TunixRun) -> bool | None:
         """Whether the run's supervisor lives; None where that cannot be known from here."""
+
+    def end(self, run: TunixRun) -> bool:
+        """Kill the run's supervisor, which may write nothing more, and its tree. True: they are known dead."""

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from runs.execution import nursery
 from runs.execution.command import COOKIE
-from runs.execution.process import boot_id, is_alive, kill_marked
+from runs.execution.process import boot_id, is_alive, kill_marked, kill_tree
 from runs.models import TunixRun
 
 
@@ -46,9 +46,13 @@ class LocalExecutor:
             return None
         return run.boot_id == boot_id() and is_alive(*run.processes.get("supervisor", (None, None)))
 
-    def kill_leftovers(self, run: TunixRun) -> None:
-        """End what a dead supervisor may have left: the kernel kills its child, this what had left the tree."""
-        kill_marked(f"{COOKIE}={run.run_id}")
+    def end(self, run: TunixRun) -> bool:
+        """The supervisor with its tree, where it lives, and what a dead one has left: what had left the tree."""
+        if run.host != host_name():
+            return False
+        same_boot = run.boot_id == boot_id()
+        supervisor = run.processes.get("supervisor", (None, None)) if same_boot else (None, None)
+        return kill_tree(*supervisor) and kill_marked(f"{COOKIE}={run.run_id}")
 
 
 def host_name() -> str:

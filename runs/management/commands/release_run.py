@@ -15,4 +15,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, run_id: uuid.UUID, **options: Any) -> None:
         if not services.release(run_id):
             raise CommandError(f"Run {run_id} is not lost: there is nothing to release.")
-        self.stdout.write(f"Run {run_id} is failed, its slot is free. A supervisor that still lives kills its tree.")
+        self.stdout.write(f"Run {run_id} is failed, its slot is free. Its processes on this host are ended.")
