@@ -8,6 +8,7 @@ from django.contrib.auth.forms import AuthenticationForm, UsernameField
 from django.core.exceptions import ValidationError
 
 from runs import datasets, validation
+from runs.datasets.mapping import MAX_PAIRS, suggest
 from runs.limits import (
     KEY_LENGTH,
     NOTES_LENGTH,
@@ -39,10 +40,12 @@ class AccessibleForm(forms.Form):
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **{"label_suffix": "", **options})
-        if self.is_bound:
-            for name in self.errors:
-                if name in self.fields:
-                    self.fields[name].widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"error-{name}"}
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        for name in self.errors:
+            if name in self.fields:
+                self.fields[name].widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"error-{name}"}
 
 
 def as_typed(value: float | None) -> str | None:
@@ -177,12 +180,47 @@ class UploadForm(AccessibleForm):
 
     dataset_name = forms.CharField(label="Name", max_length=KEY_LENGTH)
     dataset_version = forms.CharField(label="Version", max_length=KEY_LENGTH, initial="v1")
-    file = forms.FileField(label="File of rows", widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson"}))
+    file = forms.FileField(label="File of rows", widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.json,.gz"}))
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         for field in self.fields.values():
             field.widget.attrs["form"] = self.ID
+
+
+class MappingForm(AccessibleForm):
+    """What becomes of each field of somebody else's rows. Unbound, it says what their names suggest."""
+
+    CHOICES = (("", "kept as it is"), ("prompt", "prompt"), ("response", "response"))
+    skip_invalid = forms.BooleanField(label="Leave out rows that cannot be used", required=False)
+
+    def __init__(self, row: dict[str, Any], data: Any = None):
+        super().__init__(data)
+        self._names = {f"field_{number}": name for number, name in enumerate(list(row)[:MAX_PAIRS])}
+        suggested = dict(suggest(row).pairs)
+        for key, name in self._names.items():
+            self.fields[key] = forms.ChoiceField(
+                label=name, choices=self.CHOICES, initial=suggested.get(name, ""), required=False
+            )
+
+    @property
+    def targets(self) -> list[Any]:
+        return [self[key] for key in self._names]
+
+    @property
+    def mapping(self) -> datasets.Mapping:
+        """A field that is kept under the name that it has needs no pair. What is no choice is kept."""
+        said = self.cleaned_data if self.is_bound and self.is_valid() else {}
+        chosen = {name: said.get(key, "") if self.is_bound else self[key].value() for key, name in self._names.items()}
+        return datasets.Mapping.of(
+            (name, target)
+            for name, target in chosen.items()
+            if target and (name != target or list(chosen.values()).count(target) > 1)
+        )
+
+    @property
+    def leaves_out(self) -> bool:
+        return bool(self.is_bound and self.is_valid() and self.cleaned_data["skip_invalid"])
 
 
 class LoginForm(AuthenticationForm):

@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -403,10 +403,45 @@ def expect_upload(announced_bytes: int) -> None:
     _refuse_full_disk(announced_bytes)
 
 
-def add_dataset(name: str, version: str, chunks: Iterable[bytes]) -> tuple[datasets.Dataset, bool]:
+def add_dataset(
+    name: str,
+    version: str,
+    chunks: Iterable[bytes],
+    mapping: datasets.Mapping = datasets.NO_MAPPING,
+    *,
+    skip_invalid: bool = False,
+) -> tuple[datasets.Dataset, bool]:
     """As datasets.add. Raises DiskAlmostFull as well."""
     access.require(Right.OPERATE)
-    dataset, new = datasets.add(name, version, _while_there_is_room(chunks))
+    upload = receive_dataset(name, version, chunks)
+    try:
+        return _noted(*datasets.store_received(upload, mapping, skip_invalid=skip_invalid))
+    finally:
+        datasets.discard(upload)
+
+
+def receive_dataset(name: str, version: str, chunks: Iterable[bytes]) -> datasets.Upload:
+    """As datasets.receive, for store_dataset. Raises DiskAlmostFull as well."""
+    access.require(Right.OPERATE)
+    return datasets.receive(name, version, chunks, _refuse_full_disk)
+
+
+def store_dataset(
+    upload: datasets.Upload, mapping: datasets.Mapping = datasets.NO_MAPPING, *, skip_invalid: bool = False
+) -> tuple[datasets.Dataset, bool]:
+    """As datasets.store_received, and the upload is gone. Where it raises, the upload still waits."""
+    access.require(Right.OPERATE)
+    stored = _noted(*datasets.store_received(upload, mapping, skip_invalid=skip_invalid))
+    datasets.discard(upload)
+    return stored
+
+
+def discard_upload(upload: datasets.Upload) -> None:
+    access.require(Right.OPERATE)
+    datasets.discard(upload)
+
+
+def _noted(dataset: datasets.Dataset, new: bool) -> tuple[datasets.Dataset, bool]:
     if new:
         _note_upload(dataset)
     return dataset, new
@@ -418,12 +453,6 @@ def _note_upload(dataset: datasets.Dataset) -> None:
         audit.record(Act.UPLOAD, subject=dataset.key, rows=dataset.manifest["row_count"])
     except DatabaseError as error:
         log.error("event not recorded: %s uploaded %s: %s", access.actor().name, dataset.key, error)
-
-
-def _while_there_is_room(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        _refuse_full_disk(len(chunk))
-        yield chunk
 
 
 def keep_view(name: str, query: str) -> None:

@@ -33,5 +33,6 @@ urlpatterns = [
     path("events.jsonl", events.export, name="events-export"),
     path("trash/", trash.trash_page, name="trash"),
     path("datasets/", datasets.dataset_list, name="datasets"),
+    path("datasets/uploads/<str:upload_id>/", datasets.upload_page, name="dataset-upload"),
     path("datasets/<str:key>/", datasets.dataset_page, name="dataset"),
 ]

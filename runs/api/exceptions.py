@@ -45,7 +45,7 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
         error = Unprocessable(flatten(error.detail))
     elif isinstance(error, datasets.UploadRefused):
         error = Unprocessable({"file": error.problems}, str(error))
-    elif isinstance(error, datasets.KeyInvalid):
+    elif isinstance(error, (datasets.KeyInvalid, datasets.MappingInvalid)):
         name, _, rule = str(error).partition(" ")
         error = Unprocessable({name: [rule]})
     elif isinstance(error, UnreadablePostError):

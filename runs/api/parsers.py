@@ -119,6 +119,10 @@ class RowsParser(parsers.BaseParser):
         return chunks_of(stream)
 
 
+class GzipParser(RowsParser):
+    media_type = "application/gzip"
+
+
 class FormParser(parsers.MultiPartParser):
     """Django's forms, which must announce their length: it would take a chunked one for empty."""
 

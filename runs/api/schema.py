@@ -114,6 +114,15 @@ LIST_PARAMETERS = [
         description="Words to be found in dataset, model or tag, or at the head of the run's ID.",
     ),
 ]
+BESIDE_ROWS = "With a body of rows; a form has it as a field."
+UPLOAD_PARAMETERS = [
+    OpenApiParameter("dataset_name", KEY_SCHEMA, description=BESIDE_ROWS),
+    OpenApiParameter("dataset_version", KEY_SCHEMA, description=BESIDE_ROWS),
+    OpenApiParameter(
+        "map", NO_NUL, description="Which fields become prompt and response: question:prompt,answer:response."
+    ),
+    OpenApiParameter("skip_invalid", bool, description="Leave out rows that cannot be used, and store the others."),
+]
 WAIT_PARAMETER = OpenApiParameter(
     "wait",
     {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},

@@ -208,12 +208,34 @@ class UploadSerializer(serializers.Serializer):
     dataset_version = Text(
         required=False, validators=[validation.dataset_key], initial="v1", help_text="Here or in the address."
     )
-    file = serializers.FileField(help_text="JSON Lines: one row per line.", allow_empty_file=True)
+    file = serializers.FileField(help_text="JSON Lines or a JSON array, also gzip of either.", allow_empty_file=True)
+    map = Text(required=False, allow_blank=True, help_text="Which fields become prompt and response.")
+    skip_invalid = serializers.ChoiceField(["true", "false"], required=False, help_text="Leave out unusable rows.")
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "object"}})
 class StatsField(serializers.DictField):
     pass
+
+
+class SourceSerializer(serializers.Serializer):
+    bytes = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    forms = serializers.ListField(child=serializers.CharField(), help_text="gzip, byte order mark, array")
+    map = serializers.CharField(allow_blank=True)
+    rows_left_out = serializers.IntegerField()
+
+
+class PreviewedRowSerializer(serializers.Serializer):
+    row = serializers.JSONField(allow_null=True, help_text="As it would be stored; null where it cannot be used.")
+    problem = serializers.CharField(allow_blank=True)
+
+
+class PreviewSerializer(serializers.Serializer):
+    forms = serializers.ListField(child=serializers.CharField())
+    fields = serializers.ListField(child=serializers.CharField(), help_text="Of the first row.")  # type: ignore[assignment]
+    map = serializers.CharField(source="mapping", allow_blank=True, help_text="As given, or as the fields suggest.")
+    rows = PreviewedRowSerializer(many=True)
 
 
 @extend_schema_serializer(component_name="Dataset")
@@ -230,6 +252,9 @@ class DatasetSerializer(serializers.Serializer):
     bytes = serializers.IntegerField()
     sha256 = serializers.CharField()
     stats = StatsField()
+    source = SourceSerializer(  # type: ignore[assignment]
+        required=False, help_text="Of what was sent, where the rows are not stored as they were sent."
+    )
 
 
 class DatasetListSerializer(serializers.Serializer):

@@ -35,6 +35,7 @@ urlpatterns = [
     call("api/tunix/runs/<str:run_id>/provenance", training.ProvenanceView, "api-run-record"),
     call("api/tunix/status", server.TunixStatusView, "api-tunix-status"),
     call("api/datasets", datasets.DatasetListView, "api-datasets"),
+    call("api/datasets/preview", datasets.DatasetPreviewView, "api-dataset-preview"),
     call("api/datasets/<str:key>", datasets.DatasetView, "api-dataset"),
     call("api/datasets/<str:key>/data", datasets.DatasetDataView, "api-dataset-data"),
     call("api/schema", SpectacularAPIView, "schema"),

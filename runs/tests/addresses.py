@@ -7,7 +7,7 @@ from django.urls import URLResolver, get_resolver
 # What stands in an address, by what the address calls it. In the admin an object's ID is a number, but that of a run.
 PARTS = {
     "run_id": "{run}", "key": "arithmetic-v1", "step": "1", "view_id": "1", "kind": "csv", "token_key": "x",
-    "object_id": "1", "content_type_id": "1", "id": "1", "rest": "1/1/", "url": "nothing", "app_label": "runs",
+    "object_id": "1", "content_type_id": "1", "id": "1", "rest": "1/1/", "upload_id": "0" * 32, "url": "nothing", "app_label": "runs",
 }  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 import pytest
 from rest_framework.test import APIClient
 
-from runs import datasets, tunix
+from runs import tunix
+from runs.datasets import store
 from runs.tests import helpers
 from runs.tests.databases import new_database
 from runs.tests.execution.engine import COMMAND, Engine
@@ -20,7 +21,7 @@ def data_dir(settings, tmp_path):
     settings.UNRECORDED_DIR = home / "unrecorded"
     settings.FILE_UPLOAD_TEMP_DIR = home / "tmp"
     settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
-    datasets._read_manifest.cache_clear()
+    store._read_manifest.cache_clear()
     tunix._availability.cache_clear()
     return home
 

@@ -46,6 +46,7 @@ def test_every_call_is_there_and_nothing_else(schema):
         "GET /api/tunix/status",
         "GET /api/datasets",
         "POST /api/datasets",
+        "POST /api/datasets/preview",
         "GET /api/datasets/{key}",
         "GET /api/datasets/{key}/data",
         "GET /metrics",

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,16 +13,24 @@ from rest_framework.views import APIView
 from runs import datasets, services
 from runs.api import serializers
 from runs.api.exceptions import Unprocessable
-from runs.api.parsers import FormParser, RowsParser, TakesChunked
+from runs.api.parsers import FormParser, GzipParser, RowsParser, TakesChunked
 from runs.api.renderers import JSONWhateverIsAccepted
-from runs.api.schema import KEY_PARAMETER, KEY_SCHEMA, Answers
-from runs.api.views.requests import check_query
+from runs.api.schema import KEY_PARAMETER, UPLOAD_PARAMETERS, Answers
+from runs.api.views.requests import boolean, check_query
+from runs.datasets import preview
+
+UPLOAD_FIELDS = ("dataset_name", "dataset_version", "map", "skip_invalid")
+UPLOAD_BODY = {
+    "application/x-ndjson": bytes,
+    "application/gzip": bytes,
+    "multipart/form-data": serializers.UploadSerializer,
+}
 
 
 class DatasetListView(TakesChunked, generics.GenericAPIView):
     """Datasets, by key."""
 
-    parser_classes = [RowsParser, FormParser]
+    parser_classes = [RowsParser, GzipParser, FormParser]
     serializer_class = serializers.UploadSerializer
 
     @extend_schema(operation_id="list_datasets", responses={200: serializers.DatasetListSerializer, **Answers.QUERY})
@@ -32,13 +40,8 @@ class DatasetListView(TakesChunked, generics.GenericAPIView):
 
     @extend_schema(
         operation_id="add_dataset",
-        parameters=[
-            OpenApiParameter("dataset_name", KEY_SCHEMA, description="With a body of rows; a form has it as a field."),
-            OpenApiParameter(
-                "dataset_version", KEY_SCHEMA, description="With a body of rows; a form has it as a field."
-            ),
-        ],
-        request={"application/x-ndjson": bytes, "multipart/form-data": serializers.UploadSerializer},
+        parameters=UPLOAD_PARAMETERS,
+        request=UPLOAD_BODY,
         responses={
             201: serializers.DatasetSerializer,
             200: OpenApiResponse(serializers.DatasetSerializer, "The same content is here already."),
@@ -49,29 +52,50 @@ class DatasetListView(TakesChunked, generics.GenericAPIView):
     )
     def post(self, request: Request) -> Response:
         """Add a dataset. It appears when every row has been checked, or not at all."""
-        check_query(request, "dataset_name", "dataset_version")
-        name, version, chunks = upload_of(request)
-        dataset, new = services.add_dataset(name, version, chunks)
+        check_query(request, *UPLOAD_FIELDS)
+        given, chunks = upload_of(request)
+        missing = {name: ["is required"] for name in ("dataset_name", "dataset_version") if not given.get(name)}
+        if missing:
+            raise Unprocessable(missing)
+        mapping, skip_invalid = datasets.Mapping.parse(given.get("map", "")), boolean("skip_invalid", given)
+        name, version = given["dataset_name"], given["dataset_version"]
+        dataset, new = services.add_dataset(name, version, chunks, mapping, skip_invalid=skip_invalid)
         return Response(dataset.manifest, status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
 
-def upload_of(request: Request) -> tuple[str, str, Any]:
-    """Name, version and the chunks of the rows, from a form or from a body of rows."""
+class DatasetPreviewView(TakesChunked, generics.GenericAPIView):
+    """What an upload would become."""
+
+    parser_classes = [RowsParser, GzipParser, FormParser]
+    serializer_class = serializers.UploadSerializer
+
+    @extend_schema(
+        operation_id="preview_dataset",
+        parameters=UPLOAD_PARAMETERS,
+        request=UPLOAD_BODY,
+        responses={200: serializers.PreviewSerializer, **Answers.BODY},
+    )
+    def post(self, request: Request) -> Response:
+        """The first five rows under a mapping of their fields. Nothing is stored; the head of a file is enough."""
+        check_query(request, *UPLOAD_FIELDS)
+        given, chunks = upload_of(request)
+        mapping = datasets.Mapping.parse(given["map"]) if given.get("map") else None
+        return Response(serializers.PreviewSerializer(preview.of_chunks(chunks, mapping)).data)
+
+
+def upload_of(request: Request) -> tuple[dict[str, str], Any]:
+    """The fields of an upload and the chunks of its rows, from a form or from a body of rows."""
     given = request.query_params.dict()
     body: Any = request.data
-    if isinstance(body, dict):
-        file = body.get("file")
-        if not isinstance(file, UploadedFile):
-            raise Unprocessable({"file": ["is required"]})
-        fields = {name: value for name, value in body.items() if isinstance(value, str)}
-        if twice := {name: ["is given in the address and in the form"] for name in fields if name in given}:
-            raise Unprocessable(twice)
-        given |= fields
-        body = file.chunks(1024**2)
-    missing = {name: ["is required"] for name in ("dataset_name", "dataset_version") if not given.get(name)}
-    if missing:
-        raise Unprocessable(missing)
-    return given["dataset_name"], given["dataset_version"], body
+    if not isinstance(body, dict):
+        return given, body
+    file = body.get("file")
+    if not isinstance(file, UploadedFile):
+        raise Unprocessable({"file": ["is required"]})
+    fields = {name: value for name, value in body.items() if isinstance(value, str)}
+    if twice := {name: ["is given in the address and in the form"] for name in fields if name in given}:
+        raise Unprocessable(twice)
+    return given | fields, file.chunks(1024**2)
 
 
 class DatasetView(APIView):

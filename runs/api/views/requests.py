@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework.exceptions import NotFound
@@ -34,6 +35,14 @@ def check_query(request: Request, *allowed: str) -> None:
             raise Unprocessable({name: ["is not a known query parameter"]})
         if any("\0" in value for value in values):
             raise Unprocessable({name: ["must not contain a NUL character"]})
+
+
+def boolean(name: str, given: Mapping[str, str]) -> bool:
+    """The field `name` of an address or a form: true or false, which it is where it is not given."""
+    value = given.get(name, "false")
+    if value not in ("true", "false"):
+        raise Unprocessable({name: ["must be true or false"]})
+    return value == "true"
 
 
 def owner_of(request: Request) -> Any:

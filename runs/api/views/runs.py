@@ -18,7 +18,7 @@ from runs.api.pagination import PAGE_PARAMETERS, Page, whole_number
 from runs.api.parsers import TakesChunked
 from runs.api.schema import LIST_PARAMETERS, RUN_ID_PARAMETER, WAIT_PARAMETER, Answers, page_schema
 from runs.api.views.records import record_of, record_or_404
-from runs.api.views.requests import check_query, owner_of, parse_run_id, run_or_404
+from runs.api.views.requests import boolean, check_query, owner_of, parse_run_id, run_or_404
 from runs.filters import FILTER_NAMES, TOO_SLOW, RunFilter
 from runs.models import TunixRun
 from runs.time_limit import TooSlow
@@ -135,10 +135,8 @@ class RunView(TakesChunked, generics.GenericAPIView):
     def delete(self, request: Request, run_id: str) -> Response:
         """Move the run to the trash, where it stays for 7 days."""
         check_query(request, "purge")
-        purge = request.query_params.get("purge", "false")
-        if purge not in ("true", "false"):
-            raise Unprocessable({"purge": ["must be true or false"]})
-        services.delete(run_or_404(run_id), purge=purge == "true")
+        purge = boolean("purge", request.query_params)
+        services.delete(run_or_404(run_id), purge=purge)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -9,10 +9,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from runs import datasets, services
 
 
-def add_file(path: Path, name: str, version: str) -> tuple[datasets.Dataset, bool]:
+def add_file(
+    path: Path, name: str, version: str, mapping: str = "", *, skip_invalid: bool = False
+) -> tuple[datasets.Dataset, bool]:
     """The dataset that `path` became, and whether it is new. Raises CommandError."""
     try:
-        return services.add_dataset(name, version, _chunks(path))
+        renamed = datasets.Mapping.parse(mapping)
+        return services.add_dataset(name, version, _chunks(path), renamed, skip_invalid=skip_invalid)
     except datasets.UploadRefused as error:
         raise CommandError("\n".join([str(error), *error.problems])) from error
     except datasets.DatasetError as error:
@@ -28,7 +31,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 class Command(BaseCommand):
-    help = "Add a JSON Lines file as the dataset <name>-<version>. The same content again changes nothing."
+    help = "Add JSON Lines or a JSON array as the dataset <name>-<version>. The same content again changes nothing."
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
         # Django gives every command a --version of its own; here it is the dataset's.
@@ -38,8 +41,12 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path)
         parser.add_argument("--name", required=True)
         parser.add_argument("--version", required=True, dest="dataset_version")
+        parser.add_argument(
+            "--map", default="", metavar="FIELD:prompt,FIELD:response", help="rename fields of the rows"
+        )
+        parser.add_argument("--skip-invalid", action="store_true", help="leave out rows that cannot be used")
 
-    def handle(self, *, file: Path, name: str, dataset_version: str, **_: Any) -> None:
-        dataset, new = add_file(file, name, dataset_version)
+    def handle(self, *, file: Path, name: str, dataset_version: str, skip_invalid: bool, **options: Any) -> None:
+        dataset, new = add_file(file, name, dataset_version, options["map"], skip_invalid=skip_invalid)
         rows, size = dataset.manifest["row_count"], dataset.manifest["bytes"]
         self.stdout.write(f"{dataset.key} {'added' if new else 'already here'}: {rows:,} rows, {size:,} bytes")

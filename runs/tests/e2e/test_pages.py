@@ -262,7 +262,14 @@ def every_page(dataset):
     runs = ["", "?status=failed", "?status=timeout", "?status=nonsense", f"{failed.run_id}/delete/"]
     runs += [f"{run.run_id}/" for run in (ok, failed, trained, died)]
     others = ["/", f"/?reproduce={trained.run_id}", "/trash/", "/events/", "/datasets/", "/datasets/arithmetic-v1/"]
-    others += ["/nothing-here/", "/login/", f"/compare/?run={trained.run_id}&run={died.run_id}", "/compare/"]
+    waiting = datasets.receive("other", "v1", [b'{"question": "2 + 2 =", "answer": "4"}\n'])
+    others += [
+        f"/datasets/uploads/{waiting.id}/",
+        "/nothing-here/",
+        "/login/",
+        f"/compare/?run={trained.run_id}&run={died.run_id}",
+        "/compare/",
+    ]
     return [f"/runs/{page}" for page in runs] + others
 
 
