@@ -5,6 +5,7 @@ from typing import Any
 
 MARKS = (b",", b":", b"[", b"{")
 # To the end of the text where it has none of its own: a search that could fail would begin again at every quote.
+NAME_END = re.compile(rb'"[ \t\r\n]*+:')
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
@@ -15,7 +16,9 @@ def has_more_parts(text: bytes, limit: int) -> bool:
 
 def names_twice(text: bytes, value: Any) -> bool:
     """Whether an object in the JSON `text`, which was read as `value`, has one name twice: a reader keeps the last."""
-    return STRING.sub(b"", text).count(b":") != _names(value)
+    names = _names(value)
+    # A quick count first. It is never too small: a quote before a colon may also be within a text.
+    return len(NAME_END.findall(text)) != names and STRING.sub(b"", text).count(b":") != names
 
 
 def _names(value: Any) -> int:
