@@ -213,6 +213,25 @@ def start(run_id: uuid.UUID, token: str, processes: dict[str, Any]) -> bool:
     return False
 
 
+def give_back(run_id: uuid.UUID, token: str) -> bool:
+    """pending or running -> pending, by whoever holds the token and has begun no process of it. No try is counted.
+
+    For what is this host's fault and may pass, such as a disk that is full.
+    """
+    held = TunixRun.objects.filter(pk=run_id, claim=hashed(token), status__in=(Status.PENDING, Status.RUNNING))
+    given = held.filter(cancel_requested_at=None).update(
+        **RELEASED,
+        status=Status.PENDING,
+        host="",
+        boot_id="",
+        processes={},
+        claims=F("claims") - 1,
+        heartbeat_at=None,
+        started_at=F("accepted_at"),
+    )
+    return bool(given or held.update(**RELEASED, **_cancelled()))
+
+
 def heartbeat(run_id: uuid.UUID, token: str, **seen: Any) -> bool:
     """Renew the lease, and write what is seen of the output. lost -> running. False: fenced."""
     renewed = {"heartbeat_at": Now(), "lease_expires_at": _lease(), **seen}

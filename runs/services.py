@@ -4,7 +4,6 @@ Each asks `access` first whether whoever acts may do it, and raises access.NotAl
 """
 
 import logging
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -21,7 +20,7 @@ from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
 
-from runs import access, audit, checkpoints, datasets, dry_run, lifecycle, metrics, trash, tunix, unrecorded
+from runs import access, audit, checkpoints, datasets, dry_run, lifecycle, metrics, room, trash, tunix, unrecorded
 from runs.access import Right
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor
@@ -112,18 +111,15 @@ def _refuse_flood() -> None:
 
 def _refuse_full_disk(wanted: int = 0) -> None:
     """Raises DiskAlmostFull where `wanted` bytes more would leave less than MIN_FREE_BYTES."""
-    free = shutil.disk_usage(settings.TUNIX_RT_HOME).free
-    if free - wanted < settings.MIN_FREE_BYTES:
-        raise DiskAlmostFull(
-            f"{free:,} bytes are free on the disk, and {settings.MIN_FREE_BYTES:,} stay free for what runs already. "
-            "Nothing was stored."
-        )
+    if shortage := room.shortage(wanted):
+        raise DiskAlmostFull(f"{shortage} Nothing was stored.")
 
 
 def _accept(run: TunixRun) -> None:
     if not tunix.availability().available:
         raise LocalRunsUnavailable(f"Local runs are not available: {tunix.availability().message}.")
-    _refuse_full_disk()
+    if refusal := room.refusal():
+        raise DiskAlmostFull(f"{refusal} Nothing was stored.")
     with transaction.atomic():
         if run.retry_of_id:
             lifecycle.fence(run.retry_of_id)
@@ -191,12 +187,23 @@ def _new_run(request: LaunchRequest) -> TunixRun:
     )
 
 
+def standstill() -> str:
+    """Why nothing that waits is started here, in words; empty where it is."""
+    if not wake.is_heard():
+        return "No dispatcher runs on this host, so nothing starts. It starts with make run, or manage.py dispatcher."
+    if refusal := room.refusal():
+        return f"{refusal} Runs wait until there is room, and none fails for it."
+    return ""
+
+
 def queue(run: TunixRun) -> str:
     """Why a pending run waits, in words; nothing for any other."""
     if run.status != TunixRun.Status.PENDING:
         return ""
-    if not wake.is_heard():
-        return "No dispatcher runs on this host, so nothing starts. It starts with make run, or manage.py dispatcher."
+    if run.claim:
+        return "It is being started."
+    if reason := standstill():
+        return reason
     ahead = TunixRun.objects.ahead_of(run).count()
     if ahead:
         return f"{ahead} {'run is' if ahead == 1 else 'runs are'} ahead of it; {settings.SLOTS} at a time."

@@ -110,6 +110,7 @@ class RunSerializer(serializers.ModelSerializer):
     cause = serializers.CharField(read_only=True, help_text="Why it did not complete; empty where it did or may.")
     owner: serializers.Field = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
     notices = NoticeSerializer(many=True, read_only=True)
+    waiting_for = serializers.CharField(read_only=True, help_text="Why a pending run does not start yet, in words.")
 
     class Meta:
         model = TunixRun
@@ -132,6 +133,7 @@ class RunSerializer(serializers.ModelSerializer):
             "cause",
             "evidence",
             "notices",
+            "waiting_for",
             "priority",
             "retry_of",
             "reproduces",

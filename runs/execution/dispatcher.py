@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from runs import lifecycle
+from runs import lifecycle, room
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id, bury_children
@@ -36,6 +36,7 @@ class Dispatcher:
         self.executor = LocalExecutor()
         self.stopping = False
         self._reaped = 0.0
+        self._refused = ""
         self._keep_house_at = time.monotonic() + FIRST_HOUSEKEEPING_SECONDS
 
     def run(self) -> None:
@@ -64,17 +65,28 @@ class Dispatcher:
             pass
 
     def start_next(self) -> bool:
+        if self._held_up():
+            return False
         claimed = lifecycle.claim(self.host, self.boot, range(settings.SLOTS))
         if claimed is None:
             return False
         run, token = claimed
         try:
             self.executor.submit(run, token)
-        except OSError as error:  # its claim runs out and is taken again
-            log.error("run %s: its supervisor could not be started: %s", run.run_id, error)
-        else:
-            log.info("run %s: claimed", run.run_id)
+        except OSError as error:
+            log.error("run %s: its supervisor could not be started, it waits: %s", run.run_id, error)
+            lifecycle.give_back(run.run_id, token)
+            return False
+        log.info("run %s: claimed", run.run_id)
         return True
+
+    def _held_up(self) -> bool:
+        """Whether no run can begin here for want of room. What waits goes on waiting; said once."""
+        refusal = room.refusal()
+        if refusal and not self._refused:
+            log.warning("nothing is started: %s", refusal)
+        self._refused = refusal
+        return bool(refusal)
 
     def reap(self) -> None:
         if count := lifecycle.unclaim_expired():

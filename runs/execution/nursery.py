@@ -12,6 +12,7 @@ import signal
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from runs.execution.process import bury_children
 from runs.rundir import RunDirectory
@@ -44,8 +45,7 @@ def next_order(lines: Iterable[bytes]) -> tuple[uuid.UUID, str] | None:
 def _fork(run_id: uuid.UUID) -> bool:
     """True in the child, which has a session, an output and no input of its own. Raises OSError, in the parent only."""
     directory = RunDirectory(run_id)
-    directory.path.mkdir(parents=True, exist_ok=True)
-    with directory.supervisor_log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+    with _log_of(directory) as output, Path(os.devnull).open("rb") as nothing:
         if os.fork():
             return False
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -53,3 +53,13 @@ def _fork(run_id: uuid.UUID) -> bool:
         for target, source in enumerate((nothing, output, output)):
             os.dup2(source.fileno(), target)
     return True
+
+
+def _log_of(directory: RunDirectory) -> BinaryIO:
+    """Where a supervisor's own log goes; nowhere, on a disk that is full: it is the supervisor that can say so."""
+    try:
+        directory.path.mkdir(parents=True, exist_ok=True)
+        return directory.supervisor_log.open("ab")
+    except OSError as error:
+        log.error("run %s: its supervisor has no log: %s", directory.path.name, error)
+        return Path(os.devnull).open("ab")

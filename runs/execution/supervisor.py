@@ -4,6 +4,7 @@ The main thread pumps and stops the process; a second one, the lease's, reports 
 another's, the tree is killed and nothing is written.
 """
 
+import errno
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
-from runs import checkpoints, datasets, lifecycle, manifest, masking, tunix
+from runs import checkpoints, datasets, lifecycle, manifest, masking, room, tunix
 from runs.execution import command, wake
 from runs.execution.cause import Ending, ending
 from runs.execution.lease import LeaseKeeper
@@ -35,6 +36,8 @@ from runs.rundir import RunDirectory
 log = logging.getLogger(__name__)
 PUMP_SECONDS = 0.2
 RETRY_SECONDS = 2.0
+# No room on the disk, no more processes, no memory for one, no more open files: not the run's fault, and it may pass.
+HOST_FAULTS = (*room.NO_ROOM, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def supervise(run_id: uuid.UUID, token: str) -> None:
@@ -43,12 +46,11 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     this_process_serves(run_id)
     run = TunixRun.objects.get(pk=run_id)
     directory = RunDirectory(run_id)
-    directory.path.mkdir(parents=True, exist_ok=True)
     me = [os.getpid(), start_ticks(os.getpid())]
     try:
         arguments = _prepare(run, directory)
     except (datasets.DatasetError, ValueError, OSError) as error:
-        _could_not_start(Report(run), token, str(error))
+        _not_begun(Report(run), token, error)
         return
     if not lifecycle.start(run_id, token, {"supervisor": me}):
         log.info("run %s: not started: cancelled, or another's", run_id)
@@ -59,7 +61,7 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     try:
         tree = ProcessTree(arguments, cwd=directory.path, env=environment, **streams)
     except NotStarted as error:
-        _could_not_start(Report(run), token, str(error))
+        _not_begun(Report(run), token, error)
         return
     log.info("run %s: started process %d", run_id, tree.pid)
     usage = Usage(tree.descendants)
@@ -97,6 +99,7 @@ def _heed_signals() -> threading.Event:
 
 
 def _prepare(run: TunixRun, directory: RunDirectory) -> list[str]:
+    directory.path.mkdir(parents=True, exist_ok=True)
     dataset = datasets.get(run.dataset_key)
     output = directory.output(run.output_dir)
     output.mkdir(parents=True, exist_ok=True)
@@ -144,6 +147,19 @@ def _see_through(tree: ProcessTree, keeper: LeaseKeeper, timeout: float) -> str 
             tree.signal(signal.SIGKILL)
             kill_at = now + 1
     return stopped
+
+
+def _not_begun(report: Report, token: str, error: Exception) -> None:
+    """Failed; or pending again, where it is this host that cannot start anything now."""
+    cause = error.__cause__ if isinstance(error, NotStarted) else error
+    if not isinstance(cause, OSError) or cause.errno not in HOST_FAULTS:
+        _could_not_start(report, token, str(error))
+        return
+    run_id = report.run.run_id
+    log.warning("run %s: waits again, this host cannot start it: %s", run_id, error)
+    time.sleep(RETRY_SECONDS)  # whoever claims it next must not meet the same at once
+    lifecycle.give_back(run_id, token)
+    wake.wake_dispatcher()
 
 
 def _could_not_start(report: Report, token: str, reason: str) -> None:

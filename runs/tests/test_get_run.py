@@ -38,6 +38,8 @@ def test_it_works(api):
         "config": CONFIG,
         "tags": ["a", "b"],
         "notes": "A note",
+        "notices": [],
+        "waiting_for": "",
         "owner": None,
         "cause": "",
         "priority": "normal",

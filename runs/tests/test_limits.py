@@ -1,6 +1,6 @@
 """What is bounded for everybody's sake: launches a minute, room on the disk, sizes; and what the headers forbid."""
 
-from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 from django.test import Client
@@ -10,7 +10,6 @@ from runs.models import Event, NeverChanges, TunixRun
 from runs.tests.helpers import CONFIG, LAUNCH, arithmetic_rows, assert_error, create_run
 
 pytestmark = pytest.mark.django_db
-Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture
@@ -18,7 +17,8 @@ def free_bytes(monkeypatch):
     """Says how many bytes are free, in place of the file system."""
 
     def say(free):
-        monkeypatch.setattr("runs.services.shutil.disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
+        disk = SimpleNamespace(f_bavail=free, f_frsize=1, f_flag=0, f_files=0)
+        monkeypatch.setattr("runs.room.os.statvfs", lambda _: disk)
 
     return say
 

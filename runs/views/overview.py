@@ -54,6 +54,7 @@ def _overview(**context: Any) -> dict[str, Any]:
         "slots": settings.SLOTS,
         "slots_taken": TunixRun.objects.filter(slot__isnull=False).count(),
         "dispatcher": wake.is_heard(),
+        "standstill": services.standstill(),
         "trouble": trouble.newest_first().without_logs()[:ROWS_PER_LIST],
         "lost": alive.filter(status=Status.LOST).newest_first().without_logs()[:ROWS_PER_LIST],
         "look_count": trouble.count() + alive.filter(status=Status.LOST).count(),

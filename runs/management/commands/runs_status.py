@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from runs import room
 from runs.execution import wake
 from runs.models import TunixRun
 from runs.templatetags.look import duration
@@ -13,6 +14,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stdout.write(f"dispatcher of this host: {'listens' if wake.is_heard() else 'does not run'}")
+        if reason := room.refusal():
+            self.stdout.write(f"nothing starts: {reason}")
         local = TunixRun.objects.alive().filter(mode=TunixRun.Mode.LOCAL)
         for status in (TunixRun.Status.RUNNING, TunixRun.Status.LOST, TunixRun.Status.PENDING):
             for run in local.filter(status=status).order_by("accepted_at").iterator():
