@@ -4,11 +4,11 @@ FROM python:3.11-slim
 WORKDIR /app
 RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin tunix-rt \
     && install --directory --owner tunix-rt --group tunix-rt --mode 0750 /data
-ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
+ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 PYTHONUNBUFFERED=1
 
 # Before the code, so that a change of the code installs nothing again.
-COPY requirements.txt ./
-COPY scripts/install scripts/
+COPY requirements-uv.txt requirements.txt ./
+COPY scripts/install scripts/uv_settings.py scripts/
 RUN scripts/install requirements.txt
 
 COPY . .

@@ -43,7 +43,7 @@ sbom: .venv/requirements-dev.txt ## write the bills of materials of server and t
 	@scripts/sbom
 
 clean: ## remove .venv, .venv-tunix and what tools left; runs and datasets in var/ stay
-	@rm -rf .venv .venv-tunix .venv-peers .coverage* htmlcov sbom screenshots test-results .hypothesis .schemathesis
+	@rm -rf .venv .venv-* .venv*.lock .coverage* htmlcov sbom screenshots test-results .hypothesis .schemathesis
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
