@@ -86,7 +86,8 @@ def actor() -> Actor:
     request = _request.get()
     if request is None:
         return Actor(_account(), None, "", "command")
-    way = "api" if request.path.startswith("/api/") else "admin" if request.path.startswith("/admin/") else "page"
+    path = request.path_info
+    way = "api" if path.startswith("/api/") else "admin" if path.startswith("/admin/") else "page"
     if settings.TUNIX_RT_AUTH == "open":  # asking for the user would ask the database, which may be away
         return Actor("local", None, address_of(request), way)
     token = getattr(getattr(request, "auth", None), "name", "")

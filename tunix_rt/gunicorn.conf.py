@@ -104,4 +104,4 @@ def on_exit(_server: object) -> None:
 
 
 def when_ready(_server: object) -> None:
-    print(f"tunix-rt is at http://{bind} until Ctrl-C.", flush=True)
+    print(f"tunix-rt is at http://{bind}{os.environ.get('TUNIX_RT_PREFIX', '')} until Ctrl-C.", flush=True)

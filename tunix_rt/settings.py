@@ -11,7 +11,7 @@ import environ
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
-from tunix_rt import private
+from tunix_rt import prefix, private
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -66,6 +66,9 @@ if TUNIX_RT_AUTH == "open" and (other := [host for host in ALLOWED_HOSTS if host
 # everybody could say it.
 PROXIES = whole("TUNIX_RT_PROXIES", 0, minimum=0)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Every address that is given out begins with it, whatever a client says of SCRIPT_NAME.
+PREFIX = prefix.checked(env.str("TUNIX_RT_PREFIX", ""))
+FORCE_SCRIPT_NAME = PREFIX or None
 
 # --- what runs may do -------------------------------------------------------------------------------------------------
 
@@ -202,7 +205,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 
-STATIC_URL = "/static/"
+STATIC_URL = f"{PREFIX}/static/"
 STATIC_ROOT = TUNIX_RT_HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
@@ -211,6 +214,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 # Cookies go over HTTPS only, except to this very machine: see tunix_rt.middleware.loopback_cookies.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = PREFIX or "/"
 # Browsers are told to come by HTTPS from now on; Django says it over HTTPS only. What sends plain HTTP there is the
 # proxy that ends TLS, so that we need not redirect (W008).
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
@@ -257,6 +261,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "A registry and launcher for training runs of Google's Tunix.",
     "VERSION": "0.1.0",
     "SCHEMA_PATH_PREFIX": "/api",
+    "SERVERS": [{"url": PREFIX}] if PREFIX else [],
     "SERVE_PERMISSIONS": PERMISSIONS,
     "SERVE_AUTHENTICATION": AUTHENTICATION if LOGIN else [],
     "SERVE_INCLUDE_SCHEMA": False,

@@ -5,7 +5,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+
+from tunix_rt import prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tunix_rt.settings")
 django = get_wsgi_application()
@@ -52,5 +55,6 @@ class Body:
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     length = environ.get("CONTENT_LENGTH")
+    environ["PATH_INFO"] = prefix.without(settings.PREFIX, environ["PATH_INFO"])
     environ["wsgi.input"] = Body(environ["wsgi.input"], int(length) if length else None)
     return django(environ, start_response)

@@ -134,7 +134,7 @@ def running_server(
     with suppress(FileExistsError):  # of a dispatcher that was here before
         os.mkfifo(wake)
     heard = os.open(wake, os.O_RDWR | os.O_NONBLOCK)  # as a dispatcher does, so that the server is ready
-    values = environment_of(home, database_url, PORT=str(_free_port()), **environment)
+    values = environment_of(home, database_url, PORT=str(free_port()), **environment)
     _migrate(values)
     if pages:
         (home / "static").symlink_to(_collected())
@@ -170,7 +170,7 @@ def _wait_until_alive(server: Server, process: subprocess.Popen) -> None:
             time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.template import loader
+from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import generics, status
 from rest_framework.exceptions import NotFound
@@ -64,7 +65,7 @@ class LaunchView(TakesChunked, generics.GenericAPIView):
         if run.mode == TunixRun.Mode.DRY_RUN:
             return Response(record_of(run))
         run = services.wait_for_end(run, seconds)
-        headers = {"Location": f"/api/tunix/runs/{run.run_id}"}
+        headers = {"Location": reverse("api-run", args=[run.run_id])}
         return Response(record_of(run), status=200 if run.is_terminal else 202, headers=headers)
 
 
@@ -198,5 +199,5 @@ class RetryView(generics.GenericAPIView):
         serializer = serializers.RetrySerializer(data=request.data or {})
         serializer.is_valid(raise_exception=True)
         again = services.retry(run, owner=owner_of(request), **serializer.validated_data)
-        headers = {"Location": f"/api/tunix/runs/{again.run_id}"}
+        headers = {"Location": reverse("api-run", args=[again.run_id])}
         return Response(record_of(again), status=status.HTTP_201_CREATED, headers=headers)

@@ -16,10 +16,13 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args):
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    assert found, "Chromium is missing: scripts/install_chromium installs it"
+    assert found, "Chromium is missing: scripts/install_tool chromium installs it"
     # As root, as in a container, Chromium's own sandbox cannot start.
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return browser_type_launch_args | {"executable_path": found, "args": [*sandbox, "--disable-background-networking"]}
+    # The site that test_behind_nginx.py visits.
+    names = "--host-resolver-rules=MAP runs.example.org 127.0.0.1"
+    options = [*sandbox, names, "--disable-background-networking"]
+    return browser_type_launch_args | {"executable_path": found, "args": options}
 
 
 @pytest.fixture
