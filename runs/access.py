@@ -16,6 +16,8 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
+from core.errors import Kind, Refusal
+
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 
 
@@ -34,8 +36,10 @@ WORDS = {
 }
 
 
-class NotAllowed(PermissionDenied):
-    """The message says what it would take."""
+class NotAllowed(Refusal, PermissionDenied):
+    """The message says what it would take. Of Django's too, whose own views ask for it."""
+
+    kind = Kind.FORBIDDEN
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
 
+from core.errors import Kind, Refusal
 from runs import access, audit, checkpoints, datasets, dry_run, lifecycle, metrics, room, trash, tunix, unrecorded
 from runs.access import Right
 from runs.execution import wake
@@ -32,40 +33,56 @@ WAIT_POLL_SECONDS = 0.1
 Act = Event.Act
 
 
-class LocalRunsUnavailable(Exception):
+class LocalRunsUnavailable(Refusal):
     """A training was asked for and cannot be started here. Nothing was recorded."""
 
+    kind = Kind.NOT_AVAILABLE
 
-class NotEnded(Exception):
+
+class NotEnded(Refusal):
     """The run is pending or running and must end first."""
 
+    kind = Kind.CONFLICT
 
-class AlreadyEnded(Exception):
+
+class AlreadyEnded(Refusal):
     """The run's status is final."""
 
+    kind = Kind.CONFLICT
 
-class NothingToResume(Exception):
+
+class NothingToResume(Refusal):
     """The run has no checkpoint."""
 
+    kind = Kind.CONFLICT
 
-class TooOften(Exception):
+
+class TooOften(Refusal):
     """So many runs a minute is more than one user may launch."""
+
+    kind = Kind.TOO_OFTEN
 
 
 class DiskAlmostFull(datasets.DiskFull):
     """What is asked for would leave less room than what runs already may need."""
 
 
-class TooManyViews(Exception):
+class TooManyViews(Refusal):
     """There are SAVED_VIEWS of them."""
 
+    kind = Kind.CONFLICT
 
-class TooManyTokens(Exception):
+
+class TooManyTokens(Refusal):
     """The user has TOKENS_PER_USER of them."""
 
+    kind = Kind.CONFLICT
 
-class TakesNoMetrics(Exception):
+
+class TakesNoMetrics(Refusal):
     """The run does not train now."""
+
+    kind = Kind.CONFLICT
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from core.errors import Refusal
+
+# What needs no words of its own is "Not possible".
 TITLES = {
     400: "That request cannot be read",
     403: "Not allowed",
@@ -40,7 +43,14 @@ def error_response(request: HttpRequest, status: int, detail: str) -> HttpRespon
         return JsonResponse({"detail": detail}, status=status)
     if request.headers.get("HX-Request"):  # the page's script shows the sentence where the request came from
         return HttpResponse(detail, status=status, content_type="text/plain; charset=utf-8")
-    return render(request, "error.html", {"title": TITLES[status], "detail": detail}, status=status)
+    return render(request, "error.html", {"title": TITLES.get(status, "Not possible"), "detail": detail}, status=status)
+
+
+def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    response = error_response(request, refusal.status, str(refusal))
+    for name, value in refusal.headers.items():
+        response[name] = value
+    return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.utils.functional import SimpleLazyObject
 
+from core.errors import Refusal
 from runs import access, datasets, services
 from runs.monitoring import REQUEST_SECONDS
 from tunix_rt import errors, private
@@ -101,6 +102,19 @@ def database_away(get_response: GetResponse) -> GetResponse:
     return Middleware()
 
 
+def refusals(get_response: GetResponse) -> GetResponse:
+    """A page that is refused answers with the refusal's status and sentence. The API does so itself."""
+
+    class Middleware:
+        def __call__(self, request: HttpRequest) -> HttpResponse:
+            return get_response(request)
+
+        def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+            return errors.refused(request, error) if isinstance(error, Refusal) else None
+
+    return Middleware()
+
+
 def database_file_replaced(get_response: GetResponse) -> GetResponse:
     """A kept connection to SQLite's file ends when another file has its name: a copy that was put back, say.
 
@@ -161,10 +175,8 @@ def bounded_body(get_response: GetResponse) -> GetResponse:
         if announced.isdecimal() and int(announced) > datasets.FORM_BYTES:
             try:
                 services.expect_upload(int(announced))
-            except datasets.TooLarge as error:
-                return error_response(request, 413, str(error))
-            except datasets.DiskFull as error:
-                return error_response(request, 507, str(error))
+            except Refusal as refusal:
+                return errors.refused(request, refusal)
         return get_response(request)
 
     return middleware

@@ -144,6 +144,7 @@ MIDDLEWARE = [
     "tunix_rt.middleware.same_origin_writes",
     "tunix_rt.middleware.bounded_body",
     "tunix_rt.middleware.database_away",
+    "tunix_rt.middleware.refusals",
     "tunix_rt.middleware.database_file_replaced",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -8,25 +8,10 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from runs import access, datasets, services
+from core.errors import Errors, Kind, Refusal
+from runs import datasets
 
 log = logging.getLogger(__name__)
-Errors = dict[str, list[str]]
-STATUS_OF = {
-    datasets.DatasetNotFound: 404,
-    datasets.ManifestInvalid: 409,
-    datasets.KeyTaken: 409,
-    datasets.TooLarge: 413,
-    datasets.DiskFull: 507,
-    access.NotAllowed: 403,
-    services.TooOften: 429,
-    services.DiskAlmostFull: 507,
-    services.NotEnded: 409,
-    services.AlreadyEnded: 409,
-    services.NothingToResume: 409,
-    services.TakesNoMetrics: 409,
-    services.LocalRunsUnavailable: 501,
-}
 
 
 class Unprocessable(exceptions.APIException):
@@ -43,19 +28,13 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None leaves the error to Django: the database away, or a defect of ours."""
     if isinstance(error, exceptions.ValidationError):
         error = Unprocessable(flatten(error.detail))
-    elif isinstance(error, datasets.UploadRefused):
-        error = Unprocessable({"file": error.problems}, str(error))
-    elif isinstance(error, (datasets.KeyInvalid, datasets.MappingInvalid)):
-        name, _, rule = str(error).partition(" ")
-        error = Unprocessable({name: [rule]})
     elif isinstance(error, UnreadablePostError):
         error = exceptions.ParseError("The request ended early. Nothing was stored.")
     elif isinstance(error, OSError) and error.errno in datasets.NO_ROOM:  # where a form's file is put at first
         error = datasets.DiskFull(datasets.DISK_FULL)
-    for kind, code in STATUS_OF.items():
-        if isinstance(error, kind):
-            headers = {"Retry-After": "60"} if code == status.HTTP_429_TOO_MANY_REQUESTS else None
-            return Response({"detail": str(error)}, status=code, headers=headers)
+    if isinstance(error, Refusal):
+        said = {"detail": str(error)} | ({"errors": error.errors} if error.kind == Kind.INVALID else {})
+        return Response(said, status=error.status, headers=error.headers)
     response = exception_handler(error, context)
     if response is not None:
         response.data = {"detail": _one_sentence(response.data)}

@@ -8,8 +8,9 @@ from typing import Any
 
 from django.http import QueryDict
 
+from core.errors import Errors
 from runs import cursors
-from runs.api.exceptions import Errors, Unprocessable
+from runs.api.exceptions import Unprocessable
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100

@@ -1,37 +1,51 @@
 """What can be wrong with a dataset, each in a sentence for its reader."""
 
 import errno
+from typing import ClassVar
+
+from core.errors import Errors, Kind, Refusal
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DISK_FULL = "There is no room on the disk for this dataset. Nothing was stored."
 
 
-class DatasetError(Exception):
+class DatasetError(Refusal):
     """Something about a dataset, in a sentence for its reader."""
 
 
-class KeyInvalid(DatasetError):
+class ValueInvalid(DatasetError):
+    """The sentence begins with the name of the field."""
+
+    @property
+    def errors(self) -> Errors:
+        name, _, rule = str(self).partition(" ")
+        return {name: [rule]}
+
+
+class KeyInvalid(ValueInvalid):
     pass
+
+
+class MappingInvalid(ValueInvalid):
+    """A mapping of fields that cannot be used, whatever the rows are."""
 
 
 class DatasetNotFound(DatasetError):
-    pass
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
 
 
 class ManifestInvalid(DatasetError):
-    pass
+    kind: ClassVar[Kind] = Kind.CONFLICT
 
 
 class RowInvalid(DatasetError):
     pass
 
 
-class MappingInvalid(DatasetError):
-    """A mapping of fields that cannot be used, whatever the rows are."""
-
-
 class KeyTaken(DatasetError):
     """The key names another content already."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
 
 
 class UploadRefused(DatasetError):
@@ -48,6 +62,10 @@ class UploadRefused(DatasetError):
         self.problems = problems or [message]
         self.usable = usable
 
+    @property
+    def errors(self) -> Errors:
+        return {"file": self.problems}
+
 
 class FieldsUnknown(UploadRefused):
     """No row has the fields that are trained on. `fields` are those of the first row, `suggestion` a mapping of them,
@@ -59,8 +77,8 @@ class FieldsUnknown(UploadRefused):
 
 
 class TooLarge(DatasetError):
-    pass
+    kind: ClassVar[Kind] = Kind.TOO_LARGE
 
 
 class DiskFull(DatasetError):
-    pass
+    kind: ClassVar[Kind] = Kind.NO_ROOM

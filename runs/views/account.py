@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from core.errors import Refusal
 from runs import services
 from runs.forms import TokenForm
 from runs.models import ApiToken
@@ -30,7 +31,7 @@ def account(request: HttpRequest) -> HttpResponse:
     given = form.cleaned_data
     try:
         token = services.make_token(request.user, given["name"], given["scope"], timedelta(days=given["days"]))
-    except services.TooManyTokens as error:
+    except Refusal as error:
         messages.error(request, str(error))
         return redirect("account")
     return render(request, "runs/account.html", _page(request, TokenForm(), made=token, made_name=given["name"]))

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
+from core.errors import Refusal
 from runs import datasets, provenance, services
 from runs.execution import wake
 from runs.forms import LaunchForm, UploadForm
@@ -84,7 +85,7 @@ def launch(request: HttpRequest) -> HttpResponse:
     dry_run = request.POST.get("action") != "train"
     try:
         run = services.launch(form.to_request(owner_of(request), dry_run=dry_run))
-    except (services.LocalRunsUnavailable, services.TooOften, services.DiskAlmostFull) as error:
+    except Refusal as error:
         messages.error(request, str(error))
         return HttpResponseClientRedirect(reverse("overview")) if in_place else redirect("overview")
     if in_place and not dry_run:

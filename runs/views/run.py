@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
 
+from core.errors import Refusal
 from runs import access, charts, checkpoints, metrics, notices, progress, provenance, services, timeline, trash
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
@@ -27,7 +28,7 @@ def cancel(request: HttpRequest, run_id: str) -> HttpResponse:
     run = run_or_404(run_id)
     try:
         services.cancel(run)
-    except services.AlreadyEnded as error:
+    except Refusal as error:
         messages.error(request, str(error))
     return redirect(run)
 
@@ -37,13 +38,7 @@ def retry(request: HttpRequest, run_id: str) -> HttpResponse:
     run = run_or_404(run_id)
     try:
         again = services.retry(run, resume="resume" in request.POST, owner=owner_of(request))
-    except (
-        services.NotEnded,
-        services.NothingToResume,
-        services.LocalRunsUnavailable,
-        services.TooOften,
-        services.DiskAlmostFull,
-    ) as error:
+    except Refusal as error:
         messages.error(request, str(error))
         return redirect(run)
     return redirect(again)
@@ -153,7 +148,7 @@ def delete(request: HttpRequest, run_id: str) -> HttpResponse:
     purge = "purge" in request.POST
     try:
         services.delete(run, purge=purge)
-    except services.NotEnded as error:
+    except Refusal as error:
         messages.error(request, str(error))
         return redirect(run)
     if purge and TunixRun.objects.filter(pk=run.pk).exists():

@@ -6,6 +6,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from core.errors import Refusal
 from runs import services
 from runs.forms import SavedViewForm
 from runs.models import SavedView
@@ -32,7 +33,7 @@ def save(request: HttpRequest) -> HttpResponse:
     name, query = form.cleaned_data["name"], query_of(QueryDict(form.cleaned_data["query"]))
     try:
         services.keep_view(name, query)
-    except services.TooManyViews as error:
+    except Refusal as error:
         messages.error(request, str(error))
         return back
     messages.success(request, f"The view “{name}” is kept.")

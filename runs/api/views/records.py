@@ -14,9 +14,7 @@ from runs.models import RunTag, TunixRun
 FIELDS = RunSerializer.Meta.fields
 COMPUTED = ("owner", "tags", "waiting_for")
 # Statements that are half made already: Django's making of them is a fifth of what a detail costs.
-RECORDS = TunixRun.objects.alive().values(
-    *(each for each in FIELDS if each not in COMPUTED), "owner__username"
-)
+RECORDS = TunixRun.objects.alive().values(*(each for each in FIELDS if each not in COMPUTED), "owner__username")
 TAGS = RunTag.objects.values_list("name", flat=True)
 
 

@@ -15,9 +15,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from core.errors import Errors
 from runs import checkpoints, metrics, provenance, services
 from runs.api import serializers
-from runs.api.exceptions import Errors, Unprocessable
+from runs.api.exceptions import Unprocessable
 from runs.api.pagination import whole_number
 from runs.api.parsers import TakesChunked
 from runs.api.renderers import JSONWhateverIsAccepted

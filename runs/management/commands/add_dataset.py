@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.commands import BaseCommand
 from runs import datasets, services
 
 
@@ -16,10 +17,6 @@ def add_file(
     try:
         renamed = datasets.Mapping.parse(mapping)
         return services.add_dataset(name, version, _chunks(path), renamed, skip_invalid=skip_invalid)
-    except datasets.UploadRefused as error:
-        raise CommandError("\n".join([str(error), *error.problems])) from error
-    except datasets.DatasetError as error:
-        raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"{error.filename or path} cannot be used: {error.strerror}.") from error
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
 
+from core.commands import BaseCommand
 from runs import datasets, services
 from runs.forms import DEFAULT_MODEL
 from runs.management.commands.add_dataset import add_file

@@ -2,8 +2,7 @@ import logging
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from core.commands import BaseCommand
 from runs import lifecycle
 from runs.execution.dispatcher import Dispatcher
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
-from django.core.management.base import BaseCommand
 from django.db.models import Q
+
+from core.commands import BaseCommand
 
 NAME = "admin"
 # As the user of the open mode is, which nobody can log in as.

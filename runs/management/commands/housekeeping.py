@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from core.commands import BaseCommand
 from runs import services
 
 

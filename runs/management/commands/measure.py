@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 from django.db.models import Count
 from django.templatetags.static import static
 from django.test import Client
 
+from core.commands import BaseCommand
 from runs import cursors
 from runs.models import TunixRun
 from runs.querysets import LIST_FIELDS

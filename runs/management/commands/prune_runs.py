@@ -5,9 +5,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from core.commands import BaseCommand
 from runs import services, trash
 from runs.models import TunixRun
 from runs.templatetags.look import size

@@ -1,8 +1,8 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from core.commands import BaseCommand
 from runs import room
 from runs.execution import wake
 from runs.models import TunixRun

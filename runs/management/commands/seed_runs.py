@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from core.commands import BaseCommand
 from runs.limits import DAY, TRAINING
 from runs.models import RunTag, TunixRun
 from runs.output import OUTPUT_BYTES

@@ -1,8 +1,7 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from core.commands import BaseCommand
 from runs.execution.nursery import next_order
 from runs.execution.supervisor import supervise
 

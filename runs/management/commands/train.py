@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.commands import BaseCommand
 from runs import logs, metrics, services
 from runs.execution import wake
 from runs.limits import TRAINING
@@ -32,10 +33,7 @@ class Command(BaseCommand):
         given = {name: options[name] for name in TRAINING if options[name] is not None}
         request = launch_request(dataset_key, model_id, dry_run=False, **given)
         with _dispatcher():
-            try:
-                run = services.launch(request)
-            except services.LocalRunsUnavailable as error:
-                raise CommandError(str(error)) from error
+            run = services.launch(request)
             self.stdout.write(f"run {run.run_id}: {model_id} on {dataset_key}")
             try:
                 self.follow(run)

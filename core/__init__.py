@@ -1,0 +1,1 @@
+"""What any app needs and no app is about: refusals, and how they are answered. Imports no app."""
