@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 RECORD = {
     "run_id", "status", "mode", "dataset_key", "model_id", "output_dir", "exit_code", "stdout", "stderr",
     "duration_seconds", "started_at", "completed_at", "message", "created_at", "config", "tags", "notes", "owner",
-    "cause", "priority", "retry_of", "cancel_requested_at", "host", "files_bytes", "evidence", "reproduces", "step",
+    "cause", "priority", "retry_of", "cancel_requested_at", "host", "files_bytes", "evidence", "notices", "waiting_for", "reproduces", "step",
     "total_steps", "provenance",
 }  # fmt: skip
 
