@@ -21,6 +21,7 @@ class Kind(StrEnum):
     TOO_OFTEN = "too_often"
     NOT_AVAILABLE = "not_available"  # nothing here can do it, until somebody installs or starts something
     NO_ROOM = "no_room"
+    BUSY = "busy"  # others have what it needs; in a few seconds it may be free
 
 
 STATUS = {
@@ -32,8 +33,9 @@ STATUS = {
     Kind.TOO_OFTEN: 429,
     Kind.NOT_AVAILABLE: 501,
     Kind.NO_ROOM: 507,
+    Kind.BUSY: 503,
 }
-RETRY_AFTER_SECONDS = {Kind.TOO_OFTEN: 60}
+RETRY_AFTER_SECONDS = {Kind.TOO_OFTEN: 60, Kind.BUSY: 5}
 
 
 class Refusal(Exception):

@@ -11,6 +11,8 @@ METRIC_NAME_LENGTH = 128
 VIEW_NAME_LENGTH = 64
 VIEW_QUERY_LENGTH = 2_000
 SAVED_VIEWS = 50
+# Of a text that is looked for in a log.
+FIND_LENGTH = 200
 TOKEN_NAME_LENGTH = 64
 TOKENS_PER_USER = 50
 # Of a body; what is asked for here is three deep.

@@ -1,99 +1,142 @@
-"""Logs by line: the end of one, what has come since, any place in it, and a search. At 200 MB as at 200 bytes."""
+"""Logs by line: the end of one, what has come since, and any place in it. At 200 MB as at 200 bytes."""
 
-import mmap
-import re
 import sys
 import threading
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 
-from runs import logs
+from runs import logrows, logs
+from runs.logrows import Line, Rows, State
 from runs.models import TunixRun
-from runs.terminal import Span, spans
 
 PAGE_BYTES = 48 * 1024
 # A page that was away for a while, or a trainer that writes faster than one can read, gets the newest.
 MAX_NEW_BYTES = 256 * 1024
-MAX_HITS = 200
-HIT_CHARACTERS = 300
+# How much further back the end of a log is read where its rows are drawn again: one of the bars may change rarely.
+FURTHER_BYTES = (512 * 1024, 2 * 1024 * 1024)
+SEQUENCE_BYTES = 64
+# What a character of UTF-8 does not begin with.
+CONTINUATION = bytes(range(0x80, 0xC0))
 COUNTED_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Line:
-    """`number` is from 1 on; `offset` is where it begins, in bytes."""
-
-    number: int
-    offset: int
-    text: str
-
-    @property
-    def spans(self) -> list[Span]:
-        return spans(self.text)
-
-
-@dataclass(frozen=True)
 class Page:
-    """Whole lines of [start, next_offset), and what follows without a line feed yet. `ended`: nothing will follow."""
+    """Whole lines of [start, next_offset), and what follows without a line feed yet; `end` is where that ends.
+
+    `rows` are how they are shown. `ended`: nothing will follow. `in_line`: it ends within a line that is longer than a
+    page, and the next one has to begin there.
+    """
 
     stream: str
     lines: list[Line]
     start: int
     next_offset: int
     next_number: int
+    end: int
     size: int
     ended: bool
     partial: Line | None = None
+    in_line: bool = False
+    rows: Rows = field(default_factory=lambda: Rows([]))
 
-    @cached_property
+    @property
     def at_end(self) -> bool:
-        return self.next_offset + (len(self.partial.text.encode()) if self.partial else 0) >= self.size
+        return self.end >= self.size
 
     @property
     def earlier(self) -> int:
         return max(0, self.start - PAGE_BYTES)
 
 
-def tail(run: TunixRun, stream: str) -> Page:
+def tail(run: TunixRun, stream: str, *, fold: bool = True) -> Page:
     """The last 48 KB. Raises OSError."""
-    return at(run, stream, max(0, logs.size(run, stream) - PAGE_BYTES))
+    start = max(0, logs.size(run, stream) - PAGE_BYTES)
+    page = at(run, stream, start, fold=fold)
+    for further in FURTHER_BYTES:
+        if not page.rows.unknown_above:
+            break
+        page = at(run, stream, max(0, start - further), bytes_of=PAGE_BYTES + further)
+    return _without_earlier(page, start)
 
 
-def at(run: TunixRun, stream: str, offset: int) -> Page:
-    """48 KB from the first line on that begins at `offset` or after. Raises OSError."""
-    data, _ = logs.raw(run, stream, max(0, offset - 1), PAGE_BYTES + 1)
-    if offset > 0:
-        skipped = data.find(b"\n") + 1
+def _without_earlier(page: Page, start: int) -> Page:
+    """Where more was read to know what is drawn again: without the rows before `start` that are not."""
+    settled = [row for row in page.rows.settled if row.offset >= start]
+    return replace(page, start=max(page.start, start), rows=replace(page.rows, settled=settled))
+
+
+def at(
+    run: TunixRun, stream: str, offset: int, *, in_line: bool = False, fold: bool = True, bytes_of: int = PAGE_BYTES
+) -> Page:
+    """48 KB from the first line on that begins at `offset` or after; with `in_line`, or where a line is longer than a
+    page, from `offset` itself on. Raises OSError."""
+    data, _ = logs.raw(run, stream, max(0, offset - 1), bytes_of + 1)
+    if offset > 0 and not in_line and (skipped := data.find(b"\n") + 1):
         offset, data = offset - 1 + skipped, data[skipped:]
-    return _page(run, stream, offset, _number_at(run, stream, offset), data)
+    elif offset > 0:
+        data = data[1:]
+        cut = len(data[:4]) - len(data[:4].lstrip(CONTINUATION))
+        offset, data = offset + cut, data[cut:]
+    return _page(run, stream, offset, _number_at(run, stream, offset), data, partial(_rows, run, stream, fold, None))
 
 
-def after(run: TunixRun, stream: str, offset: int, number: int) -> Page:
-    """What has come since: from `offset` on, where line `number` begins. Raises OSError."""
+def after(run: TunixRun, stream: str, offset: int, number: int, state: State | None = None) -> Page:
+    """What has come since: from `offset` on, where line `number` begins. `state` is that of the page which has what was
+    before. Raises OSError."""
     size = logs.size(run, stream)
     if size - offset > MAX_NEW_BYTES:
         return tail(run, stream)
-    return _page(run, stream, offset, number, logs.raw(run, stream, offset, MAX_NEW_BYTES)[0])
+    data = logs.raw(run, stream, offset, MAX_NEW_BYTES)[0]
+    return _page(run, stream, offset, number, data, partial(_rows, run, stream, True, state))
 
 
-def _page(run: TunixRun, stream: str, start: int, number: int, data: bytes) -> Page:
+def _rows(
+    run: TunixRun,
+    stream: str,
+    fold: bool,
+    state: State | None,
+    start: int,
+    lines: list[Line],
+    rest: Line | None = None,
+    follows: bool = False,
+) -> Rows:
+    """`follows`: more may come, and draw over what is there."""
+    if not fold:
+        return logrows.each(lines, rest)
+
+    def read(offset: int, count: int) -> bytes:
+        return logs.raw(run, stream, offset, count)[0]
+
+    return logrows.drawn(lines, rest, from_start=start == 0, follows=follows, before=state, read=read)
+
+
+def _page(run: TunixRun, stream: str, start: int, number: int, data: bytes, rows: Callable[..., Rows]) -> Page:
     size = logs.size(run, stream)
     last = start + len(data) >= size
     whole = data.rfind(b"\n") + 1
-    if not whole and not last:  # a line that is longer than a page: a piece of it, and on from there
-        piece = _line(number, start, data)
-        return Page(stream, [piece], start, start + len(data), number, size, ended=False)
+    if not whole and not last:
+        data = data[: _piece(data)]
+        piece, end = [_line(number, start, data)], start + len(data)
+        return Page(stream, piece, start, end, number, end, size, ended=False, in_line=True, rows=rows(start, piece))
     lines = list(_lines(data[:whole], start, number))
-    following, next_number = start + whole, number + len(lines)
-    rest = data[whole:]
-    if rest and run.is_terminal and last:  # no line feed will come
-        lines.append(_line(next_number, following, rest))
-        return Page(stream, lines, start, size, next_number + 1, size, ended=True)
-    partial = _line(next_number, following, rest) if rest else None
-    return Page(stream, lines, start, following, next_number, size, run.is_terminal and last, partial)
+    following, next_number, end = start + whole, number + len(lines), start + len(data)
+    ended = run.is_terminal and last
+    rest = data[whole:] if ended else data[whole : whole + logs.whole_characters(data[whole:])]
+    going_on = _line(next_number, following, rest) if rest else None
+    if going_on and ended:  # no line feed will come
+        lines, going_on, following, next_number = [*lines, going_on], None, end, next_number + 1
+    shown = rows(start, lines, going_on, last and not ended)
+    return Page(stream, lines, start, following, next_number, end, size, ended, going_on, rows=shown)
+
+
+def _piece(data: bytes) -> int:
+    """How much of a line without an end is shown at once: no character and no sequence is cut in two."""
+    sequence = data.rfind(b"\x1b", -SEQUENCE_BYTES)
+    return sequence if sequence > 0 else logs.whole_characters(data)
 
 
 def _lines(data: bytes, offset: int, number: int) -> Iterator[Line]:
@@ -129,34 +172,3 @@ _marking = threading.Lock()
 def _marks(run_id: uuid.UUID, stream: str) -> list[tuple[int, int]]:
     """Known places of a log, rising: an offset, and the number of the line that begins there or goes on there."""
     return [(0, 1)]
-
-
-def search(run: TunixRun, stream: str, text: str) -> list[Line]:
-    """The first 200 lines that contain `text`, whatever its case, cut to what can be shown. Raises OSError."""
-    pattern = re.compile(re.escape(text.encode()), re.IGNORECASE)
-    if run.mode == TunixRun.Mode.DRY_RUN:
-        return _hits(pattern, getattr(run, stream).encode())
-    try:
-        with logs.path(run, stream).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _hits(pattern, data)
-    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
-        return []
-
-
-def _hits(pattern: "re.Pattern[bytes]", data: "bytes | mmap.mmap") -> list[Line]:
-    hits: list[Line] = []
-    place, number = 0, 1
-    while len(hits) < MAX_HITS and (found := pattern.search(data, place)):
-        begin = data.rfind(b"\n", 0, found.start()) + 1
-        end = data.find(b"\n", found.end())
-        end = len(data) if end < 0 else end
-        number += _newlines(data, place, begin)
-        first = max(begin, found.start() - HIT_CHARACTERS // 2)
-        hits.append(_line(number, begin, data[first : min(end, first + HIT_CHARACTERS)]))
-        place = end
-    return hits
-
-
-def _newlines(data: "bytes | mmap.mmap", start: int, end: int) -> int:
-    """In pieces: a map has no `count`, and a slice of it is a copy."""
-    return sum(data[at : min(at + COUNTED_BYTES, end)].count(b"\n") for at in range(start, end, COUNTED_BYTES))

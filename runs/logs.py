@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 
@@ -28,6 +29,11 @@ def path(run: TunixRun, stream: str) -> Path:
     return Path(settings.RUNS_DIR) / str(run.run_id) / f"{stream}.log"
 
 
+def opened(run: TunixRun, stream: str) -> BinaryIO:
+    """The file of a local run. Raises OSError."""
+    return path(run, stream).open("rb")
+
+
 def raw(run: TunixRun, stream: str, offset: int, limit: int) -> tuple[bytes, int]:
     """Bytes [offset, offset + limit) as far as they are there, and how many there are in all. Raises OSError."""
     if run.mode == TunixRun.Mode.DRY_RUN:
@@ -46,7 +52,7 @@ def read(run: TunixRun, stream: str, offset: int = 0, limit: int = DEFAULT_LIMIT
     data, size = raw(run, stream, offset, limit)
     ended = run.is_terminal
     if not (ended and offset + len(data) >= size):
-        data = data[: _whole_characters(data)]
+        data = data[: whole_characters(data)]
     following = offset + len(data)
     text = data.decode("utf-8", "replace").replace("\0", "�")
     return Piece(stream, offset, following, size, ended and following >= size, text)
@@ -62,7 +68,7 @@ def _from_file(log: Path, offset: int, limit: int) -> tuple[bytes, int]:
         return b"", 0
 
 
-def _whole_characters(data: bytes) -> int:
+def whole_characters(data: bytes) -> int:
     """How many bytes there are without a last character of which only the beginning is there."""
     for back in range(1, min(4, len(data)) + 1):
         byte = data[-back]

@@ -2,7 +2,8 @@
 
 gunicorn gives one to a connection as soon as its first byte is, and the thread waits for the rest: as many slow clients
 as there are threads stop everybody. Here the poller waits, for nothing but memory of the kernel's; it looks at what has
-arrived without taking it. What lasts by its nature, a large body or a download, has half of the threads at most.
+arrived without taking it. What lasts by its nature, a large body, a download or a
+search through a log, has half of the threads at most.
 """
 
 import re
@@ -26,7 +27,11 @@ STALL = struct.pack("ll", 60, 0)
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 # A body of unknown length, or one that comes only when we have begun to read.
 UNFORESEEN = re.compile(rb"\r\n(?:transfer-encoding|expect):", re.IGNORECASE)
-DOWNLOAD = re.compile(rb"\AGET [^ ?]*(?:/download|/data|/export\.[a-z]+|\.jsonl)[ ?]")
+# What lasts by its nature: downloads, and searches through logs.
+LASTING = re.compile(
+    rb"\AGET [^ ?]*(?:/download|/data|/export\.[a-z]+|\.jsonl|/logs/search)[ ?]"
+    rb"|\AGET [^ ?]*/log/\?(?:[^ ]*&)?find=[^& ]"
+)
 
 
 class PatientWorker(ThreadWorker):
@@ -50,7 +55,7 @@ class PatientWorker(ThreadWorker):
             arrived = b""
         head, end, _ = arrived.partition(b"\r\n\r\n")
         whole = len(head) + len(end) + _body_bytes(head) if end else len(arrived) + 1
-        is_long = whole > WHOLE_BYTES or bool(DOWNLOAD.match(head))
+        is_long = whole > WHOLE_BYTES or bool(LASTING.match(head))
         # Woken for less than was waited for: the client has closed its side, and no more will come.
         ended = len(arrived) < getattr(conn, "wanted", 0)
         if ended or is_long or len(arrived) >= whole:

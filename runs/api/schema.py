@@ -16,7 +16,7 @@ from runs.api.fields import Number, Text
 from runs.api.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET
 from runs.datasets import KEY
 from runs.filters import SEARCH_LENGTH, VALUES_PER_FILTER
-from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH, TAGS_PER_RUN
+from runs.limits import FIND_LENGTH, KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH, TAGS_PER_RUN
 from runs.metrics import MAX_STEP
 from runs.models import TunixRun
 
@@ -132,6 +132,19 @@ STREAM_PARAMETER = OpenApiParameter("stream", {"type": "string", "enum": ["stdou
 LOG_PARAMETERS = [
     OpenApiParameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
     OpenApiParameter("limit", {"type": "integer", "minimum": 4, "maximum": 1024 * 1024, "default": 64 * 1024}),
+]
+LOG_SEARCH_PARAMETERS = [
+    OpenApiParameter("find", {**NO_NUL, "minLength": 1, "maxLength": FIND_LENGTH}, required=True),
+    OpenApiParameter(
+        "offset",
+        {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
+        description="Where to begin, in bytes; an answer's `next_offset` goes on.",
+    ),
+    OpenApiParameter(
+        "number",
+        {"type": "integer", "minimum": 1, "maximum": MAX_OFFSET, "default": 1},
+        description="The number of the line there; an answer's `next_number`.",
+    ),
 ]
 STEP = {"type": "integer", "minimum": 0, "maximum": MAX_STEP}
 METRIC_PARAMETERS = [

@@ -190,6 +190,26 @@ class LogSerializer(serializers.Serializer):
     text = serializers.CharField()
 
 
+class LogHitSerializer(serializers.Serializer):
+    """A line that has it."""
+
+    number = serializers.IntegerField(help_text="From 1 on.")
+    offset = serializers.IntegerField(help_text="Where the line begins, in bytes.")
+    text = serializers.CharField(help_text="What is around the first place that was found, without colours.")
+
+
+class LogSearchSerializer(serializers.Serializer):
+    """What a search has found, and how far it got."""
+
+    stream = serializers.CharField()
+    find = serializers.CharField()
+    hits = LogHitSerializer(many=True)
+    searched = serializers.IntegerField(help_text="Bytes of the log, from its beginning on.")
+    size = serializers.IntegerField()
+    next_offset = serializers.IntegerField(allow_null=True)
+    next_number = serializers.IntegerField(allow_null=True)
+
+
 class CheckpointSerializer(serializers.Serializer):
     """A committed checkpoint."""
 

@@ -24,6 +24,7 @@ urlpatterns = [
     call("api/tunix/runs/<str:run_id>/cancel", runs.CancelView, "api-cancel"),
     call("api/tunix/runs/<str:run_id>/retry", runs.RetryView, "api-retry"),
     call("api/tunix/runs/<str:run_id>/logs", logs.LogView, "api-logs"),
+    call("api/tunix/runs/<str:run_id>/logs/search", logs.LogSearchView, "api-log-search"),
     call("api/tunix/runs/<str:run_id>/logs/download", logs.LogDownloadView, "api-log-download"),
     call("api/tunix/runs/<str:run_id>/metrics", training.MetricsView, "api-metrics"),
     call("api/tunix/runs/<str:run_id>/checkpoints", training.CheckpointListView, "api-checkpoints"),

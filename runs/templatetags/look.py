@@ -147,16 +147,27 @@ def _scientific(value: float) -> str:
 
 @register.simple_tag
 def log_lines(page: Any, address: str) -> SafeString:
-    """Lines of a log, each with its number as a link to it. Here and not in a template: there are two thousand."""
-    link = format_html("{}?stream={}&amp;offset=", mark_safe(escape(address)), page.stream)
+    """Rows of a log, each with the number of its line as a link to it. Here and not in a template: there are two
+    thousand. One line may have written several rows that were drawn again: it is found by the last."""
+    # Where rows were drawn again, the link leads to the line as it was written.
+    each = "&amp;each=1" if page.rows.redrawn else ""
+    link = format_html("{}?stream={}{}&amp;offset=", mark_safe(escape(address)), page.stream, mark_safe(each))
+    last_of = {row.number: place for place, row in enumerate(page.rows.settled)}
     parts = []
-    for line in page.lines:
-        number, spans = line.number, "".join(map(_span, line.spans))
+    for place, row in enumerate(page.rows.settled):
+        number, spans = row.number, "".join(map(_span, row.spans))
+        name = f' id="L{number}"' if last_of[number] == place else ""
         parts.append(
-            f'<li id="L{number}"><a href="{link}{line.offset}#L{number}" aria-label="Line {number}">{number}</a>'
+            f'<li{name}><a href="{link}{row.offset}#L{number}" aria-label="Line {number}">{number}</a>'
             f"<code>{spans}</code></li>"
         )
     return mark_safe("\n".join(parts))
+
+
+@register.filter
+def one_line(text: str) -> str:
+    """What was drawn over stands beside what came after it: a browser takes a carriage return for a new line."""
+    return text.replace("\r", " ")
 
 
 def _span(span: Span) -> str:

@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from runs import loglines, logs, terminal
+from runs import loglines, logs, logsearch, terminal
+from runs.logscan import MOST_HITS
 from runs.models import TunixRun
 from runs.tests.helpers import create_run
 
@@ -31,6 +32,10 @@ def numbered(count, start=1):
 
 def texts(page):
     return [(line.number, line.text) for line in page.lines]
+
+
+def found(run, text, stream="stdout"):
+    return [(hit.number, hit.before + hit.found + hit.after) for hit in logsearch.search(run, stream, text).hits]
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
@@ -89,30 +94,30 @@ def test_the_last_line_of_one_that_has_ended_needs_no_line_feed(run):
 
 
 def test_nothing_and_no_file(run):
-    assert texts(loglines.tail(run, "stdout")) == [] and loglines.search(run, "stdout", "x") == []
+    assert texts(loglines.tail(run, "stdout")) == [] and found(run, "x") == []
     write(run, b"")
-    assert texts(loglines.tail(run, "stdout")) == [] and loglines.search(run, "stdout", "x") == []
+    assert texts(loglines.tail(run, "stdout")) == [] and found(run, "x") == []
 
 
 def test_a_dry_run_has_its_record(run):
     dry = create_run(stdout="a\nb\n")
     assert texts(loglines.tail(dry, "stdout")) == [(1, "a"), (2, "b")]
-    assert texts(loglines.Page("", loglines.search(dry, "stdout", "B"), 0, 0, 0, 0, True)) == [(2, "b")]
+    assert found(dry, "B") == [(2, "b")]
 
 
 def test_search_finds_whatever_the_case_with_numbers(run):
     write(run, numbered(1_000) + b"Loss NaN here\n" + numbered(1_000))
-    (hit,) = loglines.search(run, "stdout", "loss nan")
-    assert (hit.number, hit.text) == (1_001, "Loss NaN here")
-    assert len(loglines.search(run, "stdout", "line")) == loglines.MAX_HITS
-    assert loglines.search(run, "stdout", ".*") == [], "it is a text, not a pattern"
+    (hit,) = logsearch.search(run, "stdout", "loss nan").hits
+    assert (hit.number, hit.before, hit.found, hit.after) == (1_001, "", "Loss NaN", " here")
+    assert len(found(run, "line")) == MOST_HITS
+    assert found(run, ".*") == [], "it is a text, not a pattern"
     assert loglines.at(run, "stdout", hit.offset).lines[0].text == "Loss NaN here"
 
 
 def test_a_line_of_megabytes_is_one_hit_and_short(run):
     write(run, b"x" * 3_000_000 + b"needle" + b"y" * 3_000_000 + b"\nafter\n")
-    (hit,) = loglines.search(run, "stdout", "NEEDLE")
-    assert "needle" in hit.text and len(hit.text) < 1_000
+    ((number, text),) = found(run, "NEEDLE")
+    assert number == 1 and "needle" in text and len(text) < 1_000
     assert loglines.tail(run, "stdout").lines[-1].text == "after"
 
 
@@ -126,15 +131,15 @@ def test_two_hundred_megabytes_are_no_trouble(run):
     reading = time.monotonic() - began
     assert len(whole) > 200e6
     del whole
-    for what in (lambda: loglines.tail(run, "stdout"), lambda: loglines.search(run, "stdout", "needle")):
+    for what in (lambda: loglines.tail(run, "stdout"), lambda: found(run, "needle")):
         began = time.monotonic()
         assert what()
         assert time.monotonic() - began < 30 * reading + 0.5
     began = time.monotonic()
     loglines.tail(run, "stdout")
     assert time.monotonic() - began < reading / 2 + 0.05, "its lines were counted before"
-    (hit,) = loglines.search(run, "stdout", "needle")
-    assert hit.number == 14_000 * 200 + 1
+    ((number, _),) = found(run, "needle")
+    assert number == 14_000 * 200 + 1
 
 
 # --- a terminal's way with them ---------------------------------------------------------------------------------------
@@ -247,7 +252,7 @@ def test_a_page_of_its_own_at_any_place(client, run):
     page = client.get(f"/runs/{run.run_id}/log/").content.decode()
     assert 'id="L20000"' in page and "Earlier lines" in page
     found = client.get(f"/runs/{run.run_id}/log/?find=LINE 777").content.decode()
-    assert "line 7770" in found and "11 lines" in found
+    assert "<mark>line 777</mark>0" in found and "11 lines" in found
     assert "is not in stdout" in client.get(f"/runs/{run.run_id}/log/?find=nothing-of-it").content.decode()
 
 

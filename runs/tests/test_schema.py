@@ -37,6 +37,7 @@ def test_every_call_is_there_and_nothing_else(schema):
         "POST /api/tunix/runs/{run_id}/retry",
         "GET /api/tunix/runs/{run_id}/logs",
         "GET /api/tunix/runs/{run_id}/logs/download",
+        "GET /api/tunix/runs/{run_id}/logs/search",
         "GET /api/tunix/runs/{run_id}/metrics",
         "POST /api/tunix/runs/{run_id}/metrics",
         "GET /api/tunix/runs/{run_id}/checkpoints",

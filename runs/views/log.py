@@ -6,17 +6,20 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from runs import loglines, logs
+from runs import clients, loglines, logs, logsearch
+from runs.limits import FIND_LENGTH
+from runs.logrows import State
+from runs.logscan import MOST_HITS
 from runs.models import TunixRun
 from runs.views.shared import nothing_new, number_in, run_or_404
 
-FIND_LENGTH = 200
 STOP_POLLING = 286  # htmx's own
 
 
 @require_safe
 def run_log(request: HttpRequest, run_id: str) -> HttpResponse:
-    """`?stream=`, then `offset` (where to begin) or `find`."""
+    """`?stream=`, and `offset` (where to begin), `each` for every line as it was written; or `find`, which may begin at
+    `offset` and `line`."""
     run = run_or_404(run_id)
     template = "runs/_log.html" if request.htmx else "runs/log.html"  # type: ignore[attr-defined]
     return render(request, template, {"run": run, **log_of(run, request)})
@@ -39,13 +42,24 @@ def log_of(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
         sizes = [(name, logs.size(run, name)) for name in logs.STREAMS]
         stream = _stream(request) or next((name for name, size in sizes if size), logs.STREAMS[0])
         find = request.GET.get("find", "")[:FIND_LENGTH]
-        context = {"stream": stream, "sizes": sizes, "find": find, "most": loglines.MAX_HITS}
+        context = {"stream": stream, "sizes": sizes, "find": find, "most": MOST_HITS, "each": "each" in request.GET}
         if find:
-            return context | {"hits": loglines.search(run, stream, find)}
-        offset = number_in(request, "offset")
-        return context | {"page": loglines.tail(run, stream) if offset is None else loglines.at(run, stream, offset)}
+            return context | _found(run, stream, find, request)
+        offset, fold = number_in(request, "offset"), not context["each"]
+        if offset is None:
+            return context | {"page": loglines.tail(run, stream, fold=fold)}
+        return context | {"page": loglines.at(run, stream, offset, fold=fold, in_line="in_line" in request.GET)}
     except OSError as error:
         return {"stream": logs.STREAMS[0], "sizes": [], "unreadable": error.strerror}
+
+
+def _found(run: TunixRun, stream: str, find: str, request: HttpRequest) -> dict[str, Any]:
+    begin = {"offset": number_in(request, "offset") or 0, "number": number_in(request, "line") or 1}
+    try:
+        found = logsearch.search(run, stream, find, **begin, gone=clients.gone(request.META))
+    except logsearch.Busy as error:
+        return {"found": None, "busy": error}
+    return {"found": found, "begin": begin}
 
 
 def new_lines(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
@@ -56,7 +70,8 @@ def new_lines(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
         return {}
     replaces = f"log-next-{stream}-{after}"
     try:
-        page = loglines.after(run, stream, after, number_in(request, "line") or 1)
+        state = State.parse(request.GET.get("drawn", ""))
+        page = loglines.after(run, stream, after, number_in(request, "line") or 1, state)
     except OSError as error:
         return {"unreadable": error.strerror, "replaces": replaces}
     if page.size == number_in(request, "size") and not page.ended:
