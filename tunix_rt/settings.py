@@ -105,7 +105,12 @@ if DATABASES["default"].get("ENGINE") == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 elif DATABASES["default"].get("ENGINE") == "django.db.backends.postgresql":
-    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
+    # A process that stands still in the middle of a transaction (a supervisor that is stopped or swapped out) would hold
+    # the row of its run, and the dispatcher with it, which is to find that its lease has run out.
+    standing_still = f"-c idle_in_transaction_session_timeout={LEASE_SECONDS * 500}"
+    DATABASES["default"]["OPTIONS"] = {"connect_timeout": 3, "options": standing_still} | DATABASES["default"].get(
+        "OPTIONS", {}
+    )
 else:
     raise ImproperlyConfigured("DATABASE_URL must begin with sqlite: or postgres:.")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,14 +1,17 @@
 """A slot is held as long as processes of a run may use the accelerator, and never longer: however a run ends."""
 
 import signal
+import subprocess
+import sys
 
 import psutil
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from runs import lifecycle, services
 from runs.models import TunixRun
-from runs.tests.execution.engine import end, launch, supervisor_of, trainer_of, until, wait_for
+from runs.tests.execution.engine import end, environment, launch, supervisor_of, trainer_of, until, wait_for
 from runs.tests.helpers import create_run
 
 ONE_SLOT = {"TUNIX_RT_SLOTS": "1", "TUNIX_RT_LEASE_SECONDS": "10"}
@@ -105,3 +108,31 @@ def test_a_fenced_run_keeps_its_slot_until_its_own_host_knows_it_dead(host):
     assert [each.pk for each in lifecycle.fenced(host)] == ([run.pk] if host == "here" else [])
     run.refresh_from_db()
     assert (run.slot, run.claim) == (0, "")
+
+
+STANDS_STILL = """
+import os, signal
+from django.db import transaction
+from runs.models import TunixRun
+with transaction.atomic():
+    TunixRun.objects.update(notes="half written")
+    print("holds it", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_process_that_stands_still_in_a_transaction_does_not_hold_the_dispatcher(engine):
+    """PostgreSQL ends its session. On SQLite, whose lock nobody takes away, it must be ended itself."""
+    engine.dispatcher(**ONE_SLOT)
+    run = wait_for(launch("sleep=300"), "running")
+    shell = [sys.executable, "manage.py", "shell", "-c", STANDS_STILL]
+    with subprocess.Popen(shell, env=environment(**ONE_SLOT), stdout=subprocess.PIPE, text=True) as standing:
+        assert any("holds it" in line for line in standing.stdout)
+        end(supervisor_of(run))
+        if connection.vendor == "sqlite":
+            standing.kill()
+        try:
+            run = wait_for(run, "lost", seconds=30)
+        finally:
+            standing.kill()
+    assert run.notes == ""
