@@ -6,4 +6,4 @@ class RunsConfig(AppConfig):
     verbose_name = "tunix-rt"
 
     def ready(self) -> None:
-        from runs import signals  # noqa: F401
+        from runs import signals, upgrades  # noqa: F401

@@ -105,14 +105,16 @@ if DATABASES["default"].get("ENGINE") == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 elif DATABASES["default"].get("ENGINE") == "django.db.backends.postgresql":
-    # A process that stands still in the middle of a transaction (a supervisor that is stopped or swapped out) would hold
-    # the row of its run, and the dispatcher with it, which is to find that its lease has run out.
+    # A process that stands still in a transaction, such as a supervisor that was stopped, would hold the row of its run,
+    # and with it the dispatcher, which is to find that its lease has run out.
     standing_still = f"-c idle_in_transaction_session_timeout={LEASE_SECONDS * 500}"
     DATABASES["default"]["OPTIONS"] = {"connect_timeout": 3, "options": standing_still} | DATABASES["default"].get(
         "OPTIONS", {}
     )
 else:
     raise ImproperlyConfigured("DATABASE_URL must begin with sqlite: or postgres:.")
+# Migrations that are taken back drop what older tables have no place for: not without being told.
+ALLOW_DATA_LOSS = env.bool("TUNIX_RT_ALLOW_DATA_LOSS", False)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Django -----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The application that gunicorn serves."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -7,11 +8,28 @@ from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.db import DatabaseError, connection
+
+# By which gunicorn knows that its workers will never start, and stops.
+WORKER_BOOT_ERROR = 3
+
+
+def refuse_newer_database() -> None:
+    """Rather than answer 500 to what its tables have no place for. Of one that is away, readyz will tell."""
+    from runs import upgrades
+
+    with contextlib.suppress(DatabaseError):
+        if sentence := upgrades.newer():
+            print(sentence, file=sys.stderr, flush=True)
+            sys.exit(WORKER_BOOT_ERROR)
+    connection.close()
+
 
 from tunix_rt import prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tunix_rt.settings")
 django = get_wsgi_application()
+refuse_newer_database()
 
 
 class Body:

@@ -11,10 +11,11 @@ import sys
 import time
 
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from runs import lifecycle, room
+from runs import lifecycle, room, upgrades
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id, bury_children
@@ -37,6 +38,7 @@ class Dispatcher:
         self.stopping = False
         self._reaped = 0.0
         self._refused = ""
+        self._fits = False
         self._keep_house_at = time.monotonic() + FIRST_HOUSEKEEPING_SECONDS
 
     def run(self) -> None:
@@ -55,6 +57,10 @@ class Dispatcher:
 
     def step(self) -> None:
         bury_children()
+        if not self._fits:
+            if sentence := upgrades.newer():  # the database may have been away when the command was checked
+                raise CommandError(sentence)
+            self._fits = True
         if time.monotonic() - self._reaped >= REAP_SECONDS:
             self.reap()
             self._reaped = time.monotonic()

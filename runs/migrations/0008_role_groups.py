@@ -38,7 +38,8 @@ TITLES = {
 
 
 def remove_roles(apps, schema_editor):
-    apps.get_model("auth", "Group").objects.filter(name__in=ROLES).delete()
+    """But for those that accounts have: forward again they have them still."""
+    apps.get_model("auth", "Group").objects.filter(name__in=ROLES, user=None).delete()
 
 
 class Migration(migrations.Migration):

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Any
 
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DatabaseError
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from runs import monitoring, tunix, unrecorded
+from runs import monitoring, tunix, unrecorded, upgrades
 from runs.api import serializers
 from runs.api.renderers import JSONWhateverIsAccepted
 from runs.api.schema import Answers
@@ -57,12 +56,11 @@ class ReadyView(APIView):
     @extend_schema(operation_id="readyz", responses={200: {"type": "object"}, 503: serializers.ErrorSerializer})
     def get(self, request: Request) -> Response:
         try:
-            executor = MigrationExecutor(connection)
-            pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            differences = upgrades.differences()
         except DatabaseError as error:
             return Response({"detail": f"The database cannot be used: {str(error).strip()}"}, status=503)
-        if pending:
-            return Response({"detail": f"{len(pending)} migrations are not applied: run manage.py migrate"}, status=503)
+        if differences:
+            return Response({"detail": differences}, status=503)
         if not wake.is_heard():
             return Response(
                 {"detail": "No dispatcher runs here: local runs would wait. Start manage.py dispatcher"}, status=503
