@@ -27,6 +27,11 @@ class Checkpoint:
     # What the model's metrics said at this step, by name.
     metrics: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def infinite(self) -> dict[str, str]:
+        """Which of the metrics were an infinity, which JSON has no number for."""
+        return {name: word for name, value in self.metrics.items() if (word := metrics.infinity(value))}
+
 
 def of(run: TunixRun) -> list[Checkpoint]:
     """The committed ones, by step, with the metrics at their steps. One query where there is one at all."""

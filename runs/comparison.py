@@ -28,11 +28,13 @@ class Row:
 
     @property
     def same(self) -> bool:
-        return all(value == self.values[0] for value in self.values)
+        return all(_equal(value, self.values[0]) for value in self.values)
 
     def cells(self) -> list[tuple[Any, bool, bool]]:
         """Value, whether it differs from the first run's, whether it is the best."""
-        return [(value, value != self.values[0], place == self.best) for place, value in enumerate(self.values)]
+        return [
+            (value, not _equal(value, self.values[0]), place == self.best) for place, value in enumerate(self.values)
+        ]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ def _row_of_metric(name: str, values: list[float | None]) -> Row:
     choose: Any = min if word in FALLING else max if word in RISING else None
     best = values.index(choose(known)) if choose and len(known) > 1 and len(set(known)) > 1 else None
     return Row(name, list(values), best)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """NaN is as good as NaN here."""
+    return one == other or (one != one and other != other)
 
 
 def _configuration(run: TunixRun) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from runs import search, validation
 from runs.limits import KEY_LENGTH, METRIC_NAME_LENGTH, TAG_LENGTH
 from runs.metrics import NAME
 from runs.models import TunixRun
-from runs.querysets import NEWEST_FIRST
+from runs.querysets import NEWEST_FIRST, InTurn
 from runs.time_limit import time_limit
 
 VALUES_PER_FILTER = 50
 TOO_SLOW = "takes the database too long: narrow it by a status, a dataset or a time"
-SEARCH_LENGTH = 200
+# A model's name of 256 characters fits in, quoted, with others beside it. How many terms there are is bounded as well.
+SEARCH_LENGTH = 1_000
 
 
 class SeveralWidget(forms.TextInput):
@@ -150,7 +151,7 @@ SORTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-# `metric:<name>`: by the last value of a metric, with `-` the largest first.
+# `metric:<name>`: by the last value of a metric, with `-` the largest first; NaN is last in either case.
 BY_METRIC = re.compile(rf"(-?)metric:({NAME.pattern})")
 COLUMNS_SHOWN = 6
 
@@ -190,11 +191,11 @@ class RunTableFilter(RunFilter):
     def chosen_sort(self) -> str:
         return self.form.cleaned_data.get("sort") or "-started" if self.is_valid() else "-started"
 
-    def sorted(self) -> Any:
+    def sorted(self) -> InTurn:
         if found := BY_METRIC.fullmatch(self.chosen_sort):
             return self.qs.by_metric(found[2], descending=bool(found[1]))
         runs = self.qs.filter(duration_seconds__isnull=False) if self.only_with == "a duration" else self.qs
-        return runs.order_by(*SORTS[self.chosen_sort])
+        return InTurn((runs.order_by(*SORTS[self.chosen_sort]),))
 
     @property
     def only_with(self) -> str:

@@ -21,8 +21,8 @@ JSON_DEPTH = 32
 JSON_PARTS = 60_000
 # The same of a row of a dataset, outside of its texts: several long vectors in its metadata have fewer.
 ROW_PARTS = 20_000
-# Of one object: twice as many as a run may have series.
-JSON_NAMES = 2_000
+# Of one object: as many as a run may have metrics.
+JSON_NAMES = 10_000
 DAY = 24 * 3600
 
 

@@ -26,11 +26,12 @@ from runs.models import MetricBlock, MetricSeries, TunixRun
 # 12 KB a full block. Larger ones cost more to write again with every few points, smaller ones more rows to read.
 BLOCK_STEPS = 512
 OUTLINE_POINTS = 4
-# A trainer that puts a step into its metrics' names would make a series of each.
-MAX_SERIES = 1_000
+# Norms of each tensor and rewards of each function are thousands of names. A trainer that puts a step into its names
+# would make a series of each.
+MAX_SERIES = 10_000
 MAX_STEP = 2**53
-# The year 9999, which Python's times end with.
-MAX_TIME = 253_402_300_800
+# The years 1 to 9999, of which Python has times.
+MIN_TIME, MAX_TIME = -62_135_596_800, 253_402_300_800
 _NEVER = r"\x00-\x1f\x7f\ud800-\udfff"
 NAME = re.compile(rf"[^\s{_NEVER}](?:[^{_NEVER}]{{0,{METRIC_NAME_LENGTH - 2}}}[^\s{_NEVER}])?")
 # Series that say how a machine did, not how a model did: they differ between two runs that are the same.
@@ -46,8 +47,23 @@ Point = tuple[int, float, float]
 Batch = Mapping[str, Sequence[Point]]
 
 
-class TooManySeries(Exception):
-    """The run would have more than MAX_SERIES series."""
+def infinity(value: float) -> str | None:
+    """`Infinity` or `-Infinity`, as JSON's users write what JSON has no number for; None for other values."""
+    return ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Points that were not stored: their names are beyond the MAX_SERIES that a run can have."""
+
+    points: int = 0
+    first_name: str = ""
+    first_step: int = 0
+
+    @property
+    def reason(self) -> str:
+        first = f"{self.first_name!r} at step {self.first_step:,}"
+        return f"a run has at most {MAX_SERIES:,} metrics; the first left out was {first}"
 
 
 @dataclass
@@ -103,16 +119,22 @@ def _little_endian(numbers: Any) -> Any:
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 
-def append(run_id: uuid.UUID, batch: Batch) -> None:
+def append(run_id: uuid.UUID, batch: Batch) -> LeftOut:
     """Store points, all or none; one that is there already at its step is replaced.
 
-    Raises TooManySeries, ValueError for a name that none can have, and the database's errors.
+    Of new names beyond MAX_SERIES the points are left out, and no others: those that come first in `batch` are taken.
+    Raises ValueError for a name that none can have, and the database's errors.
     """
     batch = {name: points for name, points in batch.items() if points}
+    for name in batch:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name[:40]!r} is no name of a metric")
     if not batch:
-        return
+        return LeftOut()
     with transaction.atomic():
         series = _locked_series(run_id, batch)
+        left_out = _left_out({name: points for name, points in batch.items() if name not in series})
+        batch = {name: points for name, points in batch.items() if name in series}
         known = _blocks(series, batch)
         changed = [_merged(known, series[name], number, points) for name, number, points in _by_block(batch)]
         MetricBlock.objects.bulk_create(
@@ -122,19 +144,24 @@ def append(run_id: uuid.UUID, batch: Batch) -> None:
             update_fields=["count", "minimum", "maximum", "outline", "points"],
         )
         _summarize(series, batch)
+    return left_out
+
+
+def _left_out(batch: Batch) -> LeftOut:
+    for name, points in batch.items():
+        return LeftOut(sum(map(len, batch.values())), name, points[0][0])
+    return LeftOut()
 
 
 def _locked_series(run_id: uuid.UUID, batch: Batch) -> dict[str, MetricSeries]:
-    """The series of the batch, made where they are new. Whoever holds them is alone with their blocks."""
-    for name in batch:
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{name[:40]!r} is no name of a metric")
+    """The series of the batch, made where they are new and may be. Whoever holds them is alone with their blocks."""
     of_run = MetricSeries.objects.filter(run_id=run_id)
     there = set(of_run.values_list("name", flat=True))
-    if new := [MetricSeries(run_id=run_id, name=name) for name in sorted(batch) if name not in there]:
-        if len(there) + len(new) > MAX_SERIES:
-            raise TooManySeries(f"A run has at most {MAX_SERIES:,} metrics.")
-        MetricSeries.objects.bulk_create(new, ignore_conflicts=True)
+    room = max(0, MAX_SERIES - len(there))
+    if new := [name for name in batch if name not in there][:room]:
+        MetricSeries.objects.bulk_create(
+            (MetricSeries(run_id=run_id, name=name) for name in sorted(new)), ignore_conflicts=True
+        )
     locked = of_run.filter(name__in=list(batch)).order_by("pk").select_for_update()
     return {each.name: each for each in locked}
 
@@ -186,7 +213,7 @@ def _summarize(series: dict[str, MetricSeries], batch: Batch) -> None:
         each.count, each.minimum, each.maximum = totals[each.pk]
         step, value, _ = max(reversed(batch[name]), key=lambda point: point[0])
         if step >= each.last_step:
-            each.last_step, each.last_value = step, value if math.isfinite(value) else None
+            each.last_step, each.last_value = step, None if math.isnan(value) else value
     MetricSeries.objects.bulk_update(series.values(), ["count", "minimum", "maximum", "last_step", "last_value"])
 
 
@@ -277,6 +304,6 @@ def at_steps(run: TunixRun, steps: Iterable[int]) -> dict[int, dict[str, float]]
         points.extend(stored)
         for step in (step for step in found if step // BLOCK_STEPS == number):
             before = [value for at, value, _ in points if at <= step]
-            if before and math.isfinite(before[-1]):
+            if before:
                 found[step][name] = before[-1]
     return found

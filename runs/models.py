@@ -1,5 +1,6 @@
 """What is stored. What is asked of it is in querysets.py; status is written in lifecycle.py only."""
 
+import math
 import uuid
 from typing import Any, ClassVar
 
@@ -220,7 +221,7 @@ class MetricSeries(models.Model):
     name = models.CharField(max_length=METRIC_NAME_LENGTH)
     count = models.BigIntegerField(default=0)
     last_step = models.BigIntegerField(default=0)
-    # Empty where the value is no finite number; minimum and maximum are those of the finite ones.
+    # Empty for NaN, of which SQLite makes NULL. Minimum and maximum are those of the finite values.
     last_value = models.FloatField(null=True)
     minimum = models.FloatField(null=True)
     maximum = models.FloatField(null=True)
@@ -235,6 +236,11 @@ class MetricSeries(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def last(self) -> float:
+        """The last value as it was logged: perhaps NaN or an infinity."""
+        return math.nan if self.last_value is None else self.last_value
 
 
 class MetricBlock(models.Model):

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     OUTPUT_OMITTED = "output_omitted"
     REPORT_MISSED = "report_missed"
     REPORT_REFUSED = "report_refused"
+    METRIC_LINES_UNREAD = "metric_lines_unread"
+    METRIC_POINTS_OMITTED = "metric_points_omitted"
 
 
 # For one, and for several: {count} is a number, {size} a number of bytes.
@@ -43,6 +45,14 @@ SENTENCES: dict[Kind, tuple[str, str]] = {
     Kind.REPORT_REFUSED: (
         "1 report could not be stored; the lease alone was renewed",
         "{count} reports could not be stored; the lease alone was renewed",
+    ),
+    Kind.METRIC_LINES_UNREAD: (
+        "1 line of metrics.jsonl is no point of a metric, or not all of it, and was passed over",
+        "{count} lines of metrics.jsonl are no points of metrics, or not all of them, and were passed over",
+    ),
+    Kind.METRIC_POINTS_OMITTED: (
+        "1 point of a metric was left out",
+        "{count} points of metrics were left out",
     ),
 }
 

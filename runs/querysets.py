@@ -1,7 +1,8 @@
 """What is asked of the run table. Each method is named for what it serves."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
@@ -42,7 +43,8 @@ class TunixRunQuerySet(models.QuerySet):
 
     def slice_from(self, offset: int, count: int) -> Any:
         """`count` rows from `offset` on, in this queryset's order, which must be a total one."""
-        if offset < DEEP_OFFSET:
+        by_another_table = any("__" in str(each) for each in self.query.order_by)
+        if offset < DEEP_OFFSET or by_another_table:
             return self[offset : offset + count]
         keys = self.values("pk")[offset : offset + count]
         return self.model._default_manager.filter(pk__in=keys).order_by(*self.query.order_by)
@@ -69,11 +71,16 @@ class TunixRunQuerySet(models.QuerySet):
             found[word] = place
         return found
 
-    def by_metric(self, name: str, *, descending: bool) -> Self:
-        """Those that have it, by its last value: read off an index, whatever their number."""
+    def by_metric(self, name: str, *, descending: bool) -> "InTurn":
+        """Those that have it, by its last value, NaN last in either order: read off an index, whatever their number.
+
+        NaN is stored as NULL, which databases place differently, so those are a part of their own.
+        """
         sign = "-" if descending else ""
-        having = self.filter(metrics__name=name, metrics__last_value__isnull=False)
-        return having.order_by(f"{sign}metrics__last_value", f"{sign}metrics__run")
+        numbers = self.filter(metrics__name=name, metrics__last_value__isnull=False)
+        nans = self.filter(metrics__name=name, metrics__last_value__isnull=True)
+        order = f"{sign}metrics__run"
+        return InTurn((numbers.order_by(f"{sign}metrics__last_value", order), nans.order_by(order)))
 
     def known_metrics(self, count: int = 200) -> list[str]:
         table = self.model._meta.get_field("metrics").related_model._meta.db_table  # type: ignore[union-attr]
@@ -126,6 +133,29 @@ class TunixRunQuerySet(models.QuerySet):
             found.append(_period_start(newest, kind))
             newest = rows.filter(**{f"{field_name}__lt": found[-1]}).first()
         return found[::-1] if order == "ASC" else found
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Runs of one queryset after those of another; each part has a total order of its own."""
+
+    parts: tuple[TunixRunQuerySet, ...]
+
+    def rows(self, offset: int, count: int, prepare: Callable[[Any], Any]) -> list[Any]:
+        """`count` runs from `offset` on. `prepare` says of each part what to fetch with its runs."""
+        found: list[Any] = []
+        for number, part in enumerate(self.parts):
+            rows = list(prepare(part.slice_from(offset, count - len(found))))
+            found += rows
+            if len(found) == count or number == len(self.parts) - 1:
+                break
+            offset = 0 if rows else max(0, offset - part.count())
+        return found
+
+    def iterator(self, chunk_size: int, prepare: Callable[[Any], Any]) -> Iterator[Any]:
+        """All of them, `chunk_size` in memory at a time."""
+        for part in self.parts:
+            yield from prepare(part).iterator(chunk_size=chunk_size)
 
 
 def _period_start(moment: datetime, kind: str) -> datetime:

@@ -1,30 +1,32 @@
 """The filter language of `q=`: words, conditions, `and`, `or`, `not`, brackets.
 
-`status:failed,timeout (lr>=1e-4 or tag:sweep7) train/loss<0.5 started>7d gemma`
+`status:failed,timeout (lr>=1e-4 or tag:"my sweep") metric."val acc">0.5 started>7d gemma`
 
 What stands side by side is joined by `and`. A word is looked for in dataset, model and tags, and at the head of the ID.
+What is neither a word nor a condition is an error: it is never looked for as if it were a text.
 """
 
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_, or_
-from typing import Any
 
 from django.db.models import Q
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
-from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+from lark import Lark, Token, Transformer, Tree, UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
-from runs.limits import METRIC_NAME_LENGTH, TRAINING
-from runs.models import MetricSeries, RunTag, TunixRun
-from runs.querysets import TunixRunQuerySet, id_begins_with
+from runs import conditions
+from runs.conditions import Condition, Value
+from runs.conditions import SearchError as SearchError
+from runs.querysets import TunixRunQuerySet
 
+QUOTED = r'"(?:[^"]|"")*"'
+# A name is plain, or any at all as metric."any name"; the space around an operator is of no account.
+NAME = rf'(?:metric\.{QUOTED}|[^\s()"<>=!:,]+)'
+OPERATOR = r"(?:<=|>=|!=|[:=<>])"
+VALUE = rf'(?:{QUOTED}|[^\s()",<>=!:][^\s()",]*)'
 LARK = Lark(
-    r"""
+    rf"""
     ?start: either
     either: both (_OR both)*
     both: term (_AND? term)*
@@ -35,27 +37,21 @@ LARK = Lark(
     _OR.4: /or(?=[\s()]|$)/i
     _AND.4: /and(?=[\s()]|$)/i
     _NOT.4: /not(?=[\s()])/i
-    CONDITION.3: /[A-Za-z_][\w.\/-]*(<=|>=|!=|[:=<>])("[^"]*"|[^\s()",]+)(,("[^"]*"|[^\s()",]+))*/
-    QUOTED.2: /"[^"]*"/
+    CONDITION.3: /{NAME.replace("/", chr(92) + "/")}\s*{OPERATOR}\s*{VALUE}(?:,{VALUE})*(?=[\s)]|$)/
+    QUOTED.2: /{QUOTED}/
     WORD: /[^\s()"]+/
     STRAY.-1: /"/
     %ignore /\s+/
     """,
     parser="lalr",
 )
-CONDITION = re.compile(r"([A-Za-z_][\w.\/-]*?)(<=|>=|!=|[:=<>])(.*)", re.DOTALL)
-UNFINISHED = re.compile(r"[A-Za-z_][\w.\/-]*(<=|>=|!=|[:=<>])")
-VALUES = re.compile(r'"([^"]*)"|([^,]+)')
-LOOKUPS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
-SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-class SearchError(ValueError):
-    """What cannot be read, with the character, from 1 on, where it stands."""
-
-    def __init__(self, message: str, position: int):
-        super().__init__(f"cannot be read at character {position + 1}: {message}")
+PARTS = re.compile(rf"({NAME})\s*({OPERATOR})\s*(.*)", re.DOTALL)
+VALUES = re.compile(VALUE)
+UNFINISHED = re.compile(rf"{NAME}{OPERATOR}")
+NO_WORD = re.compile(r"[<>=:]|!=|^,")
+# Each is a condition of one statement, which a database takes up to some number of, nested up to some depth.
+MAX_TERMS = 100
+MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,9 @@ def parse(text: str) -> Search | None:
     if not text.strip():
         return None
     try:
-        return _Builder().transform(LARK.parse(text))
+        tree = LARK.parse(text)
+        _refuse_large(tree)
+        return _Builder().transform(tree)
     except UnexpectedEOF as error:
         raise SearchError("something is missing at the end", len(text)) from error
     except UnexpectedToken as error:
@@ -92,20 +90,35 @@ def apply(runs: TunixRunQuerySet, search: Search) -> TunixRunQuerySet:
     return runs.filter(search.build(runs.places_of(sorted(search.words))))
 
 
+def _refuse_large(tree: Tree[Token]) -> None:
+    terms, level = 0, list(tree.children)
+    for _ in range(MAX_DEPTH):
+        terms += sum(isinstance(each, Token) for each in level)
+        level = [child for each in level if isinstance(each, Tree) for child in each.children]
+        if not level:
+            break
+    else:
+        raise SearchError(f"brackets and negations are nested deeper than {MAX_DEPTH // 2} levels", 0)
+    if terms > MAX_TERMS:
+        raise SearchError(f"it has more than {MAX_TERMS} words and conditions", 0)
+
+
 class _Builder(Transformer):
     """From the tree of a text to a Search; each method is named for its rule."""
 
     def word(self, children: list[Token]) -> Search:
         token = children[0]
-        if UNFINISHED.fullmatch(token):
-            raise SearchError(f"{str(token)!r} has no value", token.start_pos or 0)
-        text = token[1:-1] if token.type == "QUOTED" else str(token)
+        if token.type == "STRAY":
+            raise SearchError("the quote has no end. Within quotes, a quote is doubled", token.start_pos or 0)
+        if token.type == "WORD" and NO_WORD.search(token):
+            raise SearchError(_why_no_word(token), token.start_pos or 0)
+        text = _unquoted(token)
         if not text.strip():
             return Search(frozenset(), lambda _: Q(), False)
         return Search(frozenset([text]), lambda places: places[text], False)
 
     def condition(self, children: list[Token]) -> Search:
-        found = _condition(children[0])
+        found = conditions.build(_condition(children[0]))
         return Search(frozenset(), lambda _: found, True)
 
     def negated(self, children: list[Search]) -> Search:
@@ -122,160 +135,32 @@ class _Builder(Transformer):
         if len(children) == 1:
             return children[0]
         words = frozenset(word for each in children for word in each.words)
-        conditions = join is or_ or any(each.has_conditions for each in children)
-        return Search(words, lambda places: reduce(join, (each.build(places) for each in children)), conditions)
+        has_conditions = join is or_ or any(each.has_conditions for each in children)
+        return Search(words, lambda places: reduce(join, (each.build(places) for each in children)), has_conditions)
 
 
-# --- conditions -------------------------------------------------------------------------------------------------------
-
-
-def _condition(token: Token) -> Q:
-    found = CONDITION.fullmatch(token)
+def _condition(token: Token) -> Condition:
+    found = PARTS.fullmatch(token)
     assert found, "the grammar's terminal has the same parts"
     name, operator, rest = found.groups()
-    position = token.start_pos or 0
-    values = [quoted or plain for quoted, plain in VALUES.findall(rest)]
-    if "/" in name or name.startswith("metric."):
-        return _metric(name.removeprefix("metric."), operator, values, position)
-    field = FIELDS.get(name.lower())
-    if field is None:
-        known = ", ".join(FIELDS)
-        message = f"{name!r} is no field. There are {known}, and metrics such as train/loss. In quotes it is a text"
-        raise SearchError(message, position)
-    return field(operator, values, position + len(name) + len(operator))
+    start = token.start_pos or 0
+    values = [Value(_unquoted(each[0]), start + found.start(3) + each.start()) for each in VALUES.finditer(rest)]
+    quoted = name.endswith('"')
+    plain = _unquoted(name.removeprefix("metric.")) if quoted else name
+    return Condition(plain, quoted, start, operator, start + found.start(2), values)
 
 
-# From operator, values, and where they stand, to a condition.
-Field = Callable[[str, list[str], int], Q]
+def _unquoted(text: str) -> str:
+    """Within quotes, a quote is doubled."""
+    return text[1:-1].replace('""', '"') if text.startswith('"') else str(text)
 
 
-def _equal(column: str, convert: Callable[[str, int], Any]) -> Field:
-    """Of a column that is one value or another: `:` and `=` take several."""
-
-    def field(operator: str, values: list[str], position: int) -> Q:
-        if operator not in (":", "=", "!="):
-            raise SearchError(f"only :, = and != go with it, not {operator}", position - len(operator))
-        found = Q(**{f"{column}__in": [convert(value, position) for value in values]})
-        return ~found if operator == "!=" else found
-
-    return field
-
-
-def _ordered(column: str, convert: Callable[[str, int], Any]) -> Field:
-    """Of a column that is more or less."""
-
-    def field(operator: str, values: list[str], position: int) -> Q:
-        if operator in LOOKUPS:
-            if len(values) > 1:
-                raise SearchError("it is compared with one value", position)
-            return Q(**{f"{column}__{LOOKUPS[operator]}": convert(values[0], position)})
-        found = reduce(or_, (Q(**{column: convert(value, position)}) for value in values))
-        return ~found if operator == "!=" else found
-
-    return field
-
-
-def _among(allowed: Iterator[str] | list[str]) -> Callable[[str, int], str]:
-    known = list(allowed)
-
-    def convert(value: str, position: int) -> str:
-        if value.lower() not in known:
-            raise SearchError(f"{value[:40]!r} is none of {', '.join(known)}", position)
-        return value.lower()
-
-    return convert
-
-
-def _text(value: str, position: int) -> str:
-    if "\0" in value:
-        raise SearchError("a text has no NUL", position)
-    return value
-
-
-def _priority(value: str, position: int) -> int:
-    names = [each.name.lower() for each in TunixRun.Priority]
-    return int(TunixRun.Priority[_among(names)(value, position).upper()])
-
-
-def _number(value: str, position: int) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise SearchError(f"{value[:40]!r} is no number", position)
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
-
-
-def _whole(value: str, position: int) -> int:
-    number = _number(value, position)
-    if not isinstance(number, int) or abs(number) >= 2**31:
-        raise SearchError(f"{value[:40]!r} is no whole number", position)
-    return number
-
-
-def _span(value: str, position: int) -> float:
-    found = SPAN.fullmatch(value)
-    return float(found[1]) * SECONDS[found[2]] if found else float(_number(value, position))
-
-
-def _moment(value: str, position: int) -> datetime:
-    """`7d` is so long ago; else a date or a time, in UTC where it does not say."""
-    if found := SPAN.fullmatch(value):
-        try:
-            return timezone.now() - timedelta(seconds=float(found[1]) * SECONDS[found[2]])
-        except OverflowError:
-            raise SearchError(f"{value[:40]!r} is before all time", position) from None
-    try:
-        day = parse_date(value)
-        moment = datetime(day.year, day.month, day.day) if day else parse_datetime(value)  # noqa: DTZ001
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise SearchError(f"{value[:40]!r} is no time such as 7d, 12h or 2025-12-22", position)
-    return moment if moment.tzinfo else timezone.make_aware(moment, timezone.get_fixed_timezone(0))
-
-
-def _id(operator: str, values: list[str], position: int) -> Q:
-    return reduce(or_, (id_begins_with(value) for value in values))
-
-
-def _tag(operator: str, values: list[str], position: int) -> Q:
-    tagged = Q(pk__in=RunTag.objects.filter(name__in=[_text(value, position) for value in values]).values("run"))
-    return ~tagged if operator == "!=" else tagged
-
-
-def _metric(name: str, operator: str, values: list[str], position: int) -> Q:
-    """By its last value."""
-    if len(name) > METRIC_NAME_LENGTH:
-        raise SearchError(f"a metric's name has at most {METRIC_NAME_LENGTH} characters", position)
-    wanted = _ordered("last_value", _number)(operator, values, position + len(name) + len(operator))
-    return Q(pk__in=MetricSeries.objects.filter(wanted, name=name).values("run"))
-
-
-SHORT = {
-    "lr": "learning_rate",
-    "epochs": "num_epochs",
-    "batch": "batch_size",
-    "length": "max_seq_length",
-    "timeout": "timeout_seconds",
-    "lora": "lora_rank",
-}
-FIELDS: dict[str, Field] = {
-    "status": _equal("status", _among(TunixRun.Status.values)),
-    "cause": _equal("cause", _among(TunixRun.Cause.values)),
-    "mode": _equal("mode", _among(TunixRun.Mode.values)),
-    "priority": _equal("priority", _priority),
-    "dataset": _equal("dataset_key", _text),
-    "model": _equal("model_id", _text),
-    "owner": _equal("owner__username", _text),
-    "tag": _tag,
-    "id": _id,
-    "started": _ordered("started_at", _moment),
-    "ended": _ordered("completed_at", _moment),
-    "duration": _ordered("duration_seconds", _span),
-    "exit": _ordered("exit_code", _whole),
-    "step": _ordered("step", _whole),
-    **{short: _ordered(f"config__{name}", _number) for short, name in SHORT.items()},
-    **{name: _ordered(f"config__{name}", _number) for name in TRAINING},
-}
+def _why_no_word(word: str) -> str:
+    shown = str(word) if len(word) <= 40 else word[:40] + "…"
+    if UNFINISHED.fullmatch(word):
+        return f"{shown!r} has no value"
+    if word.startswith(","):
+        return "a comma stands between two values, with no space beside it"
+    if re.match(OPERATOR, word):
+        return f'{shown!r} has no name before it. A name in quotes is written metric."any name"'
+    return f"{shown!r} is no condition. A value with a space, comma, bracket, quote or operator stands in double quotes"

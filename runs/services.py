@@ -21,7 +21,20 @@ from django.db.models import Count
 from django.utils import timezone
 
 from core.errors import Kind, Refusal
-from runs import access, audit, checkpoints, datasets, dry_run, lifecycle, metrics, room, trash, tunix, unrecorded
+from runs import (
+    access,
+    audit,
+    checkpoints,
+    datasets,
+    dry_run,
+    lifecycle,
+    metrics,
+    notices,
+    room,
+    trash,
+    tunix,
+    unrecorded,
+)
 from runs.access import Right
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor
@@ -277,16 +290,20 @@ def retry(run: TunixRun, *, resume: bool = False, owner: User | None = None) -> 
     return again
 
 
-def add_metrics(run: TunixRun, batch: metrics.Batch) -> None:
-    """Store points of a trainer elsewhere. Raises TakesNoMetrics, metrics.TooManySeries."""
+def add_metrics(run: TunixRun, batch: metrics.Batch) -> metrics.LeftOut:
+    """Store points of a trainer elsewhere, but for what is left out. Raises TakesNoMetrics."""
     access.require(Right.OPERATE)
     if run.status not in (TunixRun.Status.RUNNING, TunixRun.Status.LOST) or run.mode != TunixRun.Mode.LOCAL:
         what = "is a dry run" if run.mode == TunixRun.Mode.DRY_RUN else f"is {run.status}"
         raise TakesNoMetrics(f"The run {what}: metrics are taken while it trains.")
     with transaction.atomic():
-        metrics.append(run.run_id, batch)
+        left_out = metrics.append(run.run_id, batch)
+        if left_out.points:
+            notice = notices.notice(notices.Kind.METRIC_POINTS_OMITTED, left_out.reason, left_out.points)
+            notices.store(run.run_id, [notice])
         if not Event.objects.filter(run_id=run.run_id, act=Act.METRICS, actor=access.actor().name).exists():
             audit.record(Act.METRICS, run=run)
+    return left_out
 
 
 def _record(write: Callable[[TunixRun, Event | None], Any], run: TunixRun, launch: Event | None) -> bool:

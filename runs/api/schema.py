@@ -172,12 +172,32 @@ SERIES_SCHEMA = {
             "type": "object",
             "properties": {
                 "step": {"type": "integer", "minimum": 0},
-                "value": {"type": "number", "nullable": True, "description": "null: no finite number."},
-                "time": {"type": "string", "format": "date-time"},
+                "value": {"type": "number", "nullable": True, "description": "null: NaN, or as `infinite` says."},
+                "time": {
+                    "anyOf": [
+                        {"type": "string", "format": "date-time"},
+                        {"type": "number", "minimum": 1e8, "maximum": 1e20, "exclusiveMaximum": True},
+                    ],
+                    "description": "Answered as a text. Taken as a number of seconds, ms, µs or ns since 1970 as well.",
+                },
+                "infinite": {
+                    "type": "string",
+                    "enum": ["Infinity", "-Infinity"],
+                    "description": "Only where the value is null: which infinity it is.",
+                },
             },
             "required": ["step", "value"],
         },
     },
+}
+STORED_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "stored": {"type": "integer"},
+        "left_out": {"type": "integer", "description": "Only where some were."},
+        "reason": {"type": "string"},
+    },
+    "required": ["stored"],
 }
 RUN_ID_PARAMETER = OpenApiParameter("run_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH)
 KEY_PARAMETER = OpenApiParameter("key", KEY_SCHEMA, OpenApiParameter.PATH)

@@ -216,7 +216,12 @@ class CheckpointSerializer(serializers.Serializer):
     step = serializers.IntegerField()
     bytes = serializers.IntegerField()
     time = serializers.DateTimeField(source="committed_at")
-    metrics = serializers.DictField(child=serializers.FloatField(), help_text="By name, as they were at its step.")
+    metrics = serializers.DictField(
+        child=serializers.FloatField(allow_null=True), help_text="By name, as they were at its step; null: NaN."
+    )
+    infinite = serializers.DictField(
+        child=serializers.CharField(), help_text="Of these, which infinity they were: Infinity or -Infinity."
+    )
 
 
 class CheckpointListSerializer(serializers.Serializer):

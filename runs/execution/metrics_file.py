@@ -1,45 +1,70 @@
 """What a trainer appends to metrics.jsonl, read as far as it has been written."""
 
 import json
-import logging
-import math
 import os
 import stat
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from runs import metrics
+from runs import metrics, points
 
-log = logging.getLogger(__name__)
 # So much at once: about 10,000 points, which the database takes in a tenth of a second.
 CHUNK_BYTES = 1024 * 1024
+# Of a line that is no point, for its reader to recognize it by.
+SHOWN_BYTES = 100
 Batch = dict[str, list[metrics.Point]]
 
 
+@dataclass
+class Piece:
+    """Points of some lines, and `end`, the offset behind these. `unread` lines, or values in them, were no points;
+    `reason` says why of the first."""
+
+    batch: Batch = field(default_factory=dict)
+    end: int = 0
+    unread: int = 0
+    reason: str = ""
+
+
 class MetricsFile:
-    """`offset` is what of the file has been stored; it is moved by whoever stored it."""
+    """`offset` is what of the file has been stored; it is moved by whoever stored it.
+
+    `ended` is set once nothing more will be written: then what follows the last line feed is a line as well.
+    """
 
     def __init__(self, path: Path, offset: int = 0):
         self.path, self.offset = path, offset
-        self._warned = False
+        self.ended = False
+        # Where the last line that is longer than a chunk began, and how far it is known to reach.
+        self._long = (0, 0)
 
-    def next(self) -> tuple[Batch, int]:
-        """The points that follow `offset`, up to a chunk of them, and the offset behind them. Never raises."""
+    def next(self) -> Piece:
+        """What follows `offset`, up to a chunk of it. Never raises."""
         try:
-            data, start = self._chunk()
+            data, start = self._chunk(self.offset)
         except OSError:
-            return {}, self.offset
+            return Piece(end=self.offset)
         end = data.rfind(b"\n") + 1
-        if not end and len(data) == CHUNK_BYTES:  # no line is so long: pass over it
+        if self.ended and len(data) < CHUNK_BYTES:
             end = len(data)
-        batch: Batch = {}
-        for line in data[:end].splitlines():
-            if line.strip():
-                self._read(line, batch)
-        return batch, start + end
+        piece = Piece()
+        inside = self._long[0] < start <= self._long[1]
+        if not end and len(data) == CHUNK_BYTES:  # no line is so long: pass over it
+            self._long = (self._long[0] if inside else start, start + len(data))
+            piece.end = self._long[1]
+            if not inside:
+                self._refuse(piece, start, b"", f"is longer than {CHUNK_BYTES:,} bytes")
+            return piece
+        piece.end, place = start + end, start
+        for number, line in enumerate(data[:end].split(b"\n")):
+            if line.strip() and not (inside and number == 0):
+                self._read(line, place, piece)
+            place += len(line) + 1
+        return piece
 
     def size(self) -> int:
         """In bytes, now; 0 where there is none."""
@@ -48,44 +73,47 @@ class MetricsFile:
         except OSError:
             return 0
 
-    def _chunk(self) -> tuple[bytes, int]:
+    def _chunk(self, offset: int) -> tuple[bytes, int]:
         """Whatever the trainer put there: a pipe must not hold us up, a device or a link not be read."""
         file = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                return b"", self.offset
+                return b"", offset
             # A file that has become shorter was begun anew. Its points replace those that they repeat.
-            start = self.offset if status.st_size >= self.offset else 0
+            start = offset if status.st_size >= offset else 0
             return os.pread(file, CHUNK_BYTES, start), start
         finally:
             os.close(file)
 
-    def _read(self, line: bytes, batch: Batch) -> None:
+    def _read(self, line: bytes, place: int, piece: Piece) -> None:
         try:
-            name, point = _point(line)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            if not self._warned:
-                log.warning(
-                    "%s has lines that are no points and are passed over, such as %.80r: %s", self.path, line, error
-                )
-            self._warned = True
+            found = points.of_line(_loads(line), time.time())
+        except (ValueError, RecursionError) as error:
+            reason = "is no JSON" if isinstance(error, (json.JSONDecodeError, RecursionError)) else str(error)
+            self._refuse(piece, place, line, reason)
             return
-        batch.setdefault(name, []).append(point)
+        if found.problem:
+            self._refuse(piece, place, line, found.problem)
+        for name, point in found.points:
+            piece.batch.setdefault(name, []).append(point)
 
+    def _refuse(self, piece: Piece, place: int, line: bytes, reason: str) -> None:
+        piece.unread += 1
+        if not piece.reason:
+            shown = line[:SHOWN_BYTES].decode("utf-8", "replace") + ("…" if len(line) > SHOWN_BYTES else "")
+            piece.reason = f"line {self._lines_before(place) + 1:,} {reason}" + (f": {shown}" if shown else "")
 
-def _point(line: bytes) -> tuple[str, metrics.Point]:
-    row = _loads(line)
-    name, step, value, moment = row["name"], row["step"], row["value"], row.get("time")
-    if not isinstance(name, str) or not metrics.NAME.fullmatch(name):
-        raise ValueError("no name of a metric")
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= metrics.MAX_STEP:
-        raise ValueError("no step")
-    if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-        raise ValueError("no value")
-    known = isinstance(moment, (int, float)) and 0 <= moment < metrics.MAX_TIME
-    seconds = float(moment) if known else time.time()
-    return name, (step, math.nan if value is None else float(value), seconds)
+    def _lines_before(self, place: int) -> int:
+        count, offset = 0, 0
+        while offset < place:
+            try:
+                data, _ = self._chunk(offset)
+            except OSError:
+                return count
+            count += data[: place - offset].count(b"\n")
+            offset += len(data) or place
+        return count
 
 
 def _loads(line: bytes) -> Any:

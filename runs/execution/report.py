@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, transaction
 
 from runs import lifecycle, masking, metrics, notices, provenance
-from runs.execution.metrics_file import Batch, MetricsFile
+from runs.execution.metrics_file import Batch, MetricsFile, Piece
 from runs.execution.stream import Stream
 from runs.execution.usage import Usage
 from runs.models import TunixRun
@@ -76,20 +76,21 @@ class Report:
 
         Raises the database's errors.
         """
-        batch, offset = self.metrics.next()
-        columns = self._columns(batch, offset)
+        piece = self.metrics.next()
+        columns = self._columns(piece.batch, piece.end)
         taken: list[notices.Notice] = []
         try:
             with transaction.atomic():
                 if not write(**columns):
                     return False
-                self._store(batch | self._samples)
+                # The machine's first: a trainer with too many names must not take their place.
+                left_out = metrics.append(self.run.run_id, self._samples | piece.batch)
                 taken = self.notices.take()
-                notices.store(self.run.run_id, taken)
+                notices.store(self.run.run_id, [*taken, *_not_stored(piece, left_out)])
         except Exception:
             self.notices.add(taken)
             raise
-        self.metrics.offset = offset
+        self.metrics.offset = piece.end
         self._samples, self._new = {}, {}
         return True
 
@@ -120,12 +121,6 @@ class Report:
             self.run.step = max(step, self.run.step or 0)
             self._new["step"] = self.run.step
         return excerpts(self._streams) | self._new | {"metrics_offset": offset, "files_bytes": self.directory.size()}
-
-    def _store(self, batch: Batch) -> None:
-        try:
-            metrics.append(self.run.run_id, batch)
-        except (metrics.TooManySeries, ValueError) as error:
-            log.error("run %s: metrics are left out: %s", self.run.run_id, error)
 
     # --- what the trainer finds out -----------------------------------------------------------------------------------
 
@@ -175,6 +170,13 @@ class Report:
             log.error("run %s: run.json could not be written: %s", self.run.run_id, error)
 
 
+def _not_stored(piece: Piece, left_out: metrics.LeftOut) -> Iterator[notices.Notice]:
+    if piece.unread:
+        yield notices.notice(Kind.METRIC_LINES_UNREAD, piece.reason, piece.unread)
+    if left_out.points:
+        yield notices.notice(Kind.METRIC_POINTS_OMITTED, left_out.reason, left_out.points)
+
+
 def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
     """The rest of the metrics, then the end, by whoever holds `claim`. False: it is another's by now.
 
@@ -184,6 +186,7 @@ def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
     run_id = report.run.run_id
     columns_of_end = {name: value for name, value in result.items() if name != "notices"}
     report.notices.add(notices.parsed(result.get("notices")))
+    report.metrics.ended = True
     try:
         report.catch_up(lambda **columns: lifecycle.note(run_id, claim, **columns))
         ended = report.deliver(lambda **columns: lifecycle.end(run_id, claim, columns_of_end | columns))

@@ -1,6 +1,7 @@
 """How values look on a page: durations, times, sizes, numbers, statuses. The rules are in docs/development.md."""
 
 import json
+import math
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -135,9 +136,16 @@ def number(value: Any) -> str | SafeString:
         return MISSING
     if isinstance(value, int):
         return f"{value:,}"
+    if not math.isfinite(value):
+        return not_finite(value)
     text = f"{value:.4g}" if value == 0 or abs(value) >= 0.001 else _scientific(value)
     mantissa, _, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else text
+
+
+def not_finite(value: float) -> str:
+    """`NaN`, `+∞`, `−∞`."""
+    return "NaN" if math.isnan(value) else "+∞" if value > 0 else "\N{MINUS SIGN}∞"
 
 
 def _scientific(value: float) -> str:
@@ -180,6 +188,8 @@ def metric(value: Any, name: str) -> str | SafeString:
     """Four significant digits; bytes, seconds and shares as such, by the metric's name."""
     if absent(value):
         return MISSING
+    if not math.isfinite(value):
+        return not_finite(value)
     if name.endswith("_bytes"):
         return size(value)
     if abs(value) >= 10_000:

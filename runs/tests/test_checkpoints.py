@@ -1,6 +1,7 @@
 """Checkpoints: listed when committed, downloaded as an archive, taken over by a run that resumes."""
 
 import io
+import math
 import tarfile
 
 import pytest
@@ -32,6 +33,9 @@ def test_it_works(api):
     assert [(each["step"], each["bytes"]) for each in found] == [(9, 9 * 256 + 2), (80, 80 * 256 + 2)]
     assert found[0]["time"].endswith("Z")
     assert [each["metrics"] for each in found] == [{"train/loss": 1 / 9}, {"train/loss": 1 / 80}]
+    metrics.append(run.pk, {"a": [(80, math.nan, 1e9)], "b": [(80, -math.inf, 1e9)]})
+    last = api.get(f"/api/tunix/runs/{run.run_id}/checkpoints").json()["data"][1]
+    assert last["metrics"] == {"train/loss": 1 / 80, "a": None, "b": None} and last["infinite"] == {"b": "-Infinity"}
 
 
 def test_what_is_not_committed_is_no_checkpoint(api):

@@ -205,10 +205,10 @@ def test_the_example_is_what_its_program_makes(tmp_path, settings):
 
 
 @pytest.mark.django_db
-def test_train_tells_of_a_metric_that_ended_as_no_number():
+def test_train_tells_of_a_metric_that_ended_as_nan():
     run = create_run(mode="local", status="failed", message="Local execution failed with exit code 1")
     metrics.append(run.run_id, {"train/loss": [(1, float("nan"), 1.7e9)]})
     out = StringIO()
     with pytest.raises(CommandError, match="exit code 1"):
         train.Command(stdout=out).conclude(run)
-    assert out.getvalue() == "train/loss: 1 points, the last no number\n"
+    assert out.getvalue() == "train/loss: 1 points, the last nan\n"

@@ -36,16 +36,32 @@ def runs():
 
 def test_sorted_by_a_metric_are_those_that_have_it(client, runs):
     create_run(dataset_key="without-v1")
-    assert order(client, "sort=metric:train/loss") == ["a", "b", "c", "d"]
-    assert order(client, "sort=-metric:train/loss") == ["d", "c", "b", "a"]
+    trained("inf", math.inf), trained("less", -math.inf)
+    assert order(client, "sort=metric:train/loss") == ["less", "a", "b", "c", "d", "inf", "nan"]
+    assert order(client, "sort=-metric:train/loss") == ["inf", "d", "c", "b", "a", "less", "nan"]
     assert order(client, "sort=metric:nothing/of/it") == []
 
 
 def test_with_filters_and_pages(client, runs):
     for number in range(25):
         trained(f"more{number:02}", 10.0 + number, status="failed")
-    assert order(client, "sort=metric:train/loss&status=completed") == ["a", "b", "c", "d"]
-    assert order(client, "sort=metric:train/loss&page=2") == [f"more{number:02}" for number in range(16, 25)]
+    assert order(client, "sort=metric:train/loss&status=completed") == ["a", "b", "c", "d", "nan"]
+    assert order(client, "sort=metric:train/loss&page=2") == [f"more{number:02}" for number in range(16, 25)] + ["nan"]
+
+
+@pytest.mark.parametrize("deep", [1, 10_000])
+def test_nan_is_last_on_whichever_page_it_falls(client, monkeypatch, deep):
+    """And a page far behind, which is read in another way, has each run once."""
+    monkeypatch.setattr("runs.querysets.DEEP_OFFSET", deep)
+    for number in range(30):
+        run = trained(f"n{number:02}", number if number < 20 else math.nan)
+        metrics.append(run.run_id, {"eval/loss": [(1, 1.0, 1.7e9)]})
+    pages = [order(client, f"sort=metric:train/loss&page={page}") for page in (1, 2, 3)]
+    assert pages[0] == [f"n{number:02}" for number in range(20)]
+    assert sorted(pages[1]) == [f"n{number:02}" for number in range(20, 30)] and pages[2] == []
+    TunixRun.objects.filter(dataset_key="n00-v1").delete()
+    pages = [order(client, f"sort=-metric:train/loss&page={page}") for page in (1, 2)]
+    assert len(set(pages[0] + pages[1])) == 29 and pages[0][:19] == [f"n{number:02}" for number in range(19, 0, -1)]
 
 
 def test_the_same_value_keeps_one_order(client):
@@ -57,10 +73,14 @@ def test_the_same_value_keeps_one_order(client):
 
 def test_columns(client, runs, django_assert_max_num_queries):
     metrics.append(runs[0].run_id, {"eval/loss": [(1, 0.125, 1.7e9)]})
+    for run, value in zip(runs[1:], (math.nan, math.inf, -math.inf), strict=False):
+        metrics.append(run.run_id, {"eval/loss": [(1, value, 1.7e9)]})
     with django_assert_max_num_queries(14):
         page = client.get("/runs/?column=train/loss&column=eval/loss").content.decode()
     assert page.count('class="num metric"') == 10
-    assert 'data-label="eval/loss">0.125</td>' in page and 'data-label="train/loss">2.0' not in page
+    for said in ("0.125", "NaN", "+∞", "−∞"):
+        assert page.count(f'data-label="eval/loss">{said}</td>') == 1, said
+    assert 'data-label="train/loss">2.0' not in page
     assert "sort=metric%3Atrain%2Floss" in page and 'name="column" value="train/loss"' in page
     assert page.count('type="checkbox" name="column"') == 2
 
@@ -78,7 +98,7 @@ def test_a_sort_that_cannot_be_one_is_named(client, runs, sort):
 
 def test_an_export_has_the_order_too(client, runs):
     rows = b"".join(client.get("/runs/export.csv?sort=metric:train/loss").streaming_content).decode().splitlines()
-    assert [row.split(",")[1] for row in rows[1:]] == ["a-v1", "b-v1", "c-v1", "d-v1"]
+    assert [row.split(",")[1] for row in rows[1:]] == ["a-v1", "b-v1", "c-v1", "d-v1", "nan-v1"]
 
 
 def test_a_page_in_the_order_of_a_metric_is_read_off_an_index(client):

@@ -63,7 +63,9 @@ def _chosen(request: HttpRequest) -> list[TunixRun]:
         until = _moment(request.POST.get("asked_at", ""))
         filters = RunTableFilter(request.GET, TunixRun.objects.alive().filter(created_at__lte=until), request=request)
         with filters.limit():
-            return list(filters.sorted().without_logs()[: MAX_RUNS + 1]) if filters.is_valid() else []
+            if not filters.is_valid():
+                return []
+            return filters.sorted().rows(0, MAX_RUNS + 1, lambda runs: runs.without_logs())
     run_ids = [uuid_or_404(each) for each in request.POST.getlist("run")]
     alive = TunixRun.objects.alive().filter(pk__in=run_ids).without_logs().in_bulk()
     return [alive[each] for each in run_ids if each in alive]

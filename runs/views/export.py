@@ -1,7 +1,9 @@
 """Exactly the runs that the filters in the address match, in their order, as CSV or JSON Lines, streamed."""
 
 import csv
+import uuid
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -10,13 +12,16 @@ from django.views.decorators.http import require_safe
 
 from runs.filters import RunTableFilter
 from runs.limits import TRAINING
-from runs.models import TunixRun
+from runs.metrics import infinity
+from runs.models import MetricSeries, TunixRun
 
 COLUMNS = (
     "run_id", "dataset_key", "model_id", "mode", "status", "cause", "exit_code", "started_at", "completed_at",
     "duration_seconds", "step", "message", "notes",
 )  # fmt: skip
-CHUNK = 500
+OF_METRICS = ("metrics", "infinite_metrics")
+# A run has up to 10,000 metrics, and so many runs' are in memory at once.
+CHUNK = 50
 
 
 class _Echo:
@@ -41,13 +46,26 @@ def export(request: HttpRequest, kind: str) -> HttpResponse | StreamingHttpRespo
 
 
 def _rows(filters: RunTableFilter) -> Iterator[dict[str, Any]]:
-    """Rows with their settings, tags and the last value of each metric."""
-    runs = filters.sorted().prefetch_related("tags", "metrics").only(*COLUMNS, "config")
-    for run in runs.iterator(chunk_size=CHUNK):
-        settings = {name: run.config.get(name) for name in TRAINING}
-        metrics = {series.name: series.last_value for series in run.metrics.all()}
-        tags = [tag.name for tag in run.tags.all()]
-        yield {name: getattr(run, name) for name in COLUMNS} | settings | {"tags": tags, "metrics": metrics}
+    """Rows with their settings, tags and the last value of each metric; of infinities, which JSON writes as null like
+    NaN, their words as well."""
+    runs = filters.sorted().iterator(CHUNK, lambda runs: runs.prefetch_related("tags").only(*COLUMNS, "config"))
+    while some := list(islice(runs, CHUNK)):
+        values = _last_values(some)
+        for run in some:
+            settings = {name: run.config.get(name) for name in TRAINING}
+            tags = [tag.name for tag in run.tags.all()]
+            metrics = values.get(run.pk, {})
+            infinite = {name: word for name, value in metrics.items() if value and (word := infinity(value))}
+            row = {name: getattr(run, name) for name in COLUMNS} | settings
+            yield row | {"tags": tags, "metrics": metrics, "infinite_metrics": infinite}
+
+
+def _last_values(runs: list[TunixRun]) -> dict[uuid.UUID, dict[str, float | None]]:
+    found: dict[uuid.UUID, dict[str, float | None]] = {}
+    series = MetricSeries.objects.filter(run__in=runs).order_by("run", "name")
+    for run_id, name, value in series.values_list("run", "name", "last_value").iterator():
+        found.setdefault(run_id, {})[name] = value
+    return found
 
 
 def _as_jsonl(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
@@ -58,9 +76,9 @@ def _as_jsonl(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
 def _as_csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
     """Metrics are a column of JSON: which there are is known only at the end."""
     writer = csv.writer(_Echo())
-    yield writer.writerow([*COLUMNS, *TRAINING, "tags", "metrics"])
+    yield writer.writerow([*COLUMNS, *TRAINING, "tags", *OF_METRICS])
     for row in rows:
-        row |= {"tags": ", ".join(row["tags"]), "metrics": orjson.dumps(row["metrics"]).decode()}
+        row |= {"tags": ", ".join(row["tags"])} | {name: orjson.dumps(row[name]).decode() for name in OF_METRICS}
         yield writer.writerow([_harmless(value) for value in row.values()])
 
 

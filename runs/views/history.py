@@ -48,7 +48,7 @@ def _found(filters: RunTableFilter, offset: int) -> tuple[list[TunixRun], str]:
     """A page of runs and one more, which says whether there is another page; or none, and why."""
     try:
         with filters.limit():
-            return list(filters.sorted().slice_from(offset, ROWS_PER_PAGE + 1).for_table()), ""
+            return filters.sorted().rows(offset, ROWS_PER_PAGE + 1, lambda runs: runs.for_table()), ""
     except TooSlow:
         return [], TOO_SLOW
 
@@ -87,7 +87,7 @@ def run_line(request: HttpRequest, run_id: str) -> HttpResponse:
 def _show_metrics(runs: list[TunixRun], names: list[str]) -> None:
     """Give each run `shown`: name and last value of each column, in their order."""
     series = MetricSeries.objects.filter(run__in=runs, name__in=names) if names else ()
-    values = {(each.run_id, each.name): each.last_value for each in series}
+    values = {(each.run_id, each.name): each.last for each in series}
     for run in runs:
         run.shown = [(name, values.get((run.pk, name))) for name in names]  # type: ignore[attr-defined]
 

@@ -1,6 +1,5 @@
 """What a training leaves behind: metrics, checkpoints, provenance."""
 
-import math
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +7,6 @@ from typing import Any
 
 import orjson
 from django.http import StreamingHttpResponse
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -16,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.errors import Errors
-from runs import checkpoints, metrics, provenance, services
+from runs import checkpoints, metrics, points, provenance, services
 from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.pagination import whole_number
@@ -29,6 +27,7 @@ from runs.api.schema import (
     RUN_ID_PARAMETER,
     SERIES_SCHEMA,
     STEP_PARAMETER,
+    STORED_SCHEMA,
     Answers,
 )
 from runs.api.views.requests import check_query, run_or_404
@@ -63,38 +62,42 @@ class MetricsView(TakesChunked, APIView):
         parameters=[RUN_ID_PARAMETER],
         request={"application/json": SERIES_SCHEMA},
         responses={
-            200: OpenApiResponse({"type": "object"}, "How many points were stored."),
+            200: OpenApiResponse(STORED_SCHEMA, "How many points were stored and, where any were, left out, and why."),
             409: OpenApiResponse(serializers.ErrorSerializer, "The run does not train now."),
             **Answers.ONE,
             **Answers.BODY,
         },
     )
     def post(self, request: Request, run_id: str) -> Response:
-        """Store points, all or none; one at a step that has a point replaces it. The body is what GET answers."""
+        """Store points; one at a step that has a point replaces it. The body is what GET answers.
+
+        One that is no point refuses the body, whole. Points of names beyond those that a run can have are left out.
+        """
         check_query(request)
         run = run_or_404(run_id)
         batch = batch_of(request.data)
-        try:
-            services.add_metrics(run, batch)
-        except metrics.TooManySeries as error:
-            raise Unprocessable({"body": [str(error)]}) from error
-        return Response({"stored": sum(len(points) for points in batch.values())})
+        left_out = services.add_metrics(run, batch)
+        answer: dict[str, Any] = {"stored": sum(map(len, batch.values())) - left_out.points}
+        return Response(answer | ({"left_out": left_out.points, "reason": left_out.reason} if left_out.points else {}))
 
 
 def as_json(found: dict[str, metrics.Points]) -> Iterator[bytes]:
     yield b"{"
-    for number, (name, points) in enumerate(found.items()):
+    for number, (name, series) in enumerate(found.items()):
         yield (b"," if number else b"") + orjson.dumps(name) + b":["
-        for start in range(0, len(points), WRITTEN_POINTS):
-            rows = points.take(range(start, min(start + WRITTEN_POINTS, len(points))))
-            written = [{"step": s, "value": v, "time": _moment(t)} for s, v, t in rows]  # orjson writes NaN as null
+        for start in range(0, len(series), WRITTEN_POINTS):
+            rows = series.take(range(start, min(start + WRITTEN_POINTS, len(series))))
+            written = [_written(*row) for row in rows]
             yield (b"," if start else b"") + orjson.dumps(written, option=orjson.OPT_UTC_Z)[1:-1]
         yield b"]"
     yield b"}"
 
 
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def _written(step: int, value: float, seconds: float) -> dict[str, Any]:
+    """orjson writes what is not finite as null: NaN, unless `infinite` says which infinity."""
+    point = {"step": step, "value": value, "time": datetime.fromtimestamp(seconds, UTC)}
+    word = metrics.infinity(value)
+    return point | {"infinite": word} if word else point
 
 
 def batch_of(body: Any) -> dict[str, list[metrics.Point]]:
@@ -103,13 +106,14 @@ def batch_of(body: Any) -> dict[str, list[metrics.Point]]:
         raise Unprocessable({"body": ["must be an object of series"]})
     batch: dict[str, list[metrics.Point]] = {}
     errors: Errors = {}
+    now = time.time()
     for name, rows in body.items():
         if not metrics.NAME.fullmatch(name) or not isinstance(rows, list):
             errors[name] = ["must be the name of a metric and have a list of points"]
             continue
         for number, row in enumerate(rows):
             try:
-                batch.setdefault(name, []).append(_point(row))
+                batch.setdefault(name, []).append(points.of_series(row, now))
             except ValueError as error:
                 errors[f"{name}.{number}"] = [str(error)]
             if len(errors) == PROBLEMS_SHOWN:
@@ -117,29 +121,6 @@ def batch_of(body: Any) -> dict[str, list[metrics.Point]]:
     if errors:
         raise Unprocessable(errors)
     return batch
-
-
-def _point(row: Any) -> metrics.Point:
-    if not isinstance(row, dict) or not {"step", "value"} <= row.keys() <= {"step", "value", "time"}:
-        raise ValueError("must have step, value and perhaps time")
-    step, value = row["step"], row["value"]
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= metrics.MAX_STEP:
-        raise ValueError("step must be a whole number from 0 on")
-    if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-        raise ValueError("value must be a number or null")
-    return step, math.nan if value is None else float(value), _seconds(row.get("time"))
-
-
-def _seconds(moment: Any) -> float:
-    if moment is None:
-        return time.time()
-    try:
-        parsed = parse_datetime(moment)
-        if parsed is None or parsed.utcoffset() is None:
-            raise ValueError("no moment")
-        return parsed.timestamp()
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError("time must be one such as 2025-12-22T14:30:00Z") from error
 
 
 class CheckpointListView(APIView):

@@ -58,8 +58,7 @@ class Command(BaseCommand):
 
     def conclude(self, run: TunixRun) -> None:
         for series in metrics.series(run):
-            last = "no number" if series.last_value is None else f"{series.last_value:.6g}"
-            self.stdout.write(f"{series.name}: {series.count:,} points, the last {last}")
+            self.stdout.write(f"{series.name}: {series.count:,} points, the last {series.last:.6g}")
         if run.status != TunixRun.Status.COMPLETED:
             raise CommandError(run.message)
         self.stdout.write(f"{run.message}. It is at {run.get_absolute_url()} of the registry; make run serves it.")

@@ -87,6 +87,15 @@ def test_rubbish_costs_neither_the_run_nor_the_good_points(engine):
     assert set(found) == {1, 2} and math.isnan(found[1]) and found[2] == 0.5
     assert run.provenance["devices"] == ["a�?"]
     assert run.total_steps is None
+    unread = next(each for each in run.notices if each["kind"] == "metric_lines_unread")
+    assert unread["count"] == 9 and unread["detail"].startswith("line 2 is no JSON"), "the one that is cut off too"
+
+
+def test_a_last_line_without_a_line_feed_and_a_step_with_all_its_metrics(engine):
+    engine.dispatcher()
+    run = wait_for(launch("unended=1,sleep=2"))
+    found = {name: list(points.values) for name, points in metrics.read(run).items() if "/" not in name}
+    assert found == {"loss": [1.5, 1.25], "lr": [0.5, 0.25]} and run.notices == [] and run.step == 2
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "directory"])

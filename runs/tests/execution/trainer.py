@@ -44,6 +44,9 @@ if "rubbish" in wanted:  # what no trainer should write, and what a database may
         + b'{"name": "train/loss", "step": 2, "value": 0.5}\n{"name": "train/loss", "step": 3, "va'
     )
     (home / "trainer.json").write_text('{"devices": ["a\\u0000\\ud800"], "nan": NaN, "total_steps": "many"}')
+if "unended" in wanted:  # a trainer of one's own: a step's metrics in a line, and no line feed after the last
+    lines = ({"step": 1, "loss": 1.5, "lr": 0.5}, {"step": 2.0, "loss": 1.25, "lr": 0.25, "phase": "train"})
+    (home / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
 if "metrics" in wanted:  # so many points, a little later each
     with (home / "metrics.jsonl").open("a") as file:
         for step in range(1, int(wanted["metrics"]) + 1):
