@@ -8,6 +8,8 @@ NOTES_LENGTH = 20_000
 TAG_LENGTH = 64
 TAGS_PER_RUN = 20
 METRIC_NAME_LENGTH = 128
+# 240 MB of the database: a day of ten metrics at ten steps a second. What comes then is left out, and the run says so.
+POINTS_PER_RUN = 10_000_000
 VIEW_NAME_LENGTH = 64
 VIEW_QUERY_LENGTH = 2_000
 SAVED_VIEWS = 50

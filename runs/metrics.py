@@ -12,20 +12,23 @@ import uuid
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 from zlib import crc32
 
 from django.db import transaction
 from django.db.models import Max, Min, QuerySet, Sum
 
-from runs.limits import METRIC_NAME_LENGTH
+from runs.limits import METRIC_NAME_LENGTH, POINTS_PER_RUN
 from runs.models import MetricBlock, MetricSeries, TunixRun
 
 # 12 KB a full block. Larger ones cost more to write again with every few points, smaller ones more rows to read.
 BLOCK_STEPS = 512
 OUTLINE_POINTS = 4
+# Read at once by whoever wants all: 2 MB.
+STREAMED_BLOCKS = 200
 # Norms of each tensor and rewards of each function are thousands of names. A trainer that puts a step into its names
 # would make a series of each.
 MAX_SERIES = 10_000
@@ -54,16 +57,22 @@ def infinity(value: float) -> str | None:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Points that were not stored: their names are beyond the MAX_SERIES that a run can have."""
+    """Points that were not stored: beyond the MAX_SERIES names, or the POINTS_PER_RUN, that a run can have."""
 
     points: int = 0
     first_name: str = ""
     first_step: int = 0
+    most: str = ""
 
     @property
     def reason(self) -> str:
         first = f"{self.first_name!r} at step {self.first_step:,}"
-        return f"a run has at most {MAX_SERIES:,} metrics; the first left out was {first}"
+        return f"a run has at most {self.most or f'{MAX_SERIES:,} metrics'}; the first left out was {first}"
+
+    def and_(self, other: "LeftOut") -> "LeftOut":
+        """Both, with the reason of the first that has one."""
+        first = self if self.points else other
+        return replace(first, points=self.points + other.points)
 
 
 @dataclass
@@ -122,16 +131,18 @@ def _little_endian(numbers: Any) -> Any:
 def append(run_id: uuid.UUID, batch: Batch) -> LeftOut:
     """Store points, all or none; one that is there already at its step is replaced.
 
-    Of new names beyond MAX_SERIES the points are left out, and no others: those that come first in `batch` are taken.
+    Of new names beyond MAX_SERIES the points are left out, and of all names those beyond POINTS_PER_RUN, and no others:
+    what comes first in `batch` is taken. One that would replace another counts as one more.
     Raises ValueError for a name that none can have, and the database's errors.
     """
-    batch = {name: points for name, points in batch.items() if points}
+    batch = _filled(batch)
     for name in batch:
         if not NAME.fullmatch(name):
             raise ValueError(f"{name[:40]!r} is no name of a metric")
     if not batch:
         return LeftOut()
     with transaction.atomic():
+        batch, surplus = _that_fit(run_id, batch)
         series = _locked_series(run_id, batch)
         left_out = _left_out({name: points for name, points in batch.items() if name not in series})
         batch = {name: points for name, points in batch.items() if name in series}
@@ -144,7 +155,26 @@ def append(run_id: uuid.UUID, batch: Batch) -> LeftOut:
             update_fields=["count", "minimum", "maximum", "outline", "points"],
         )
         _summarize(series, batch)
-    return left_out
+    return left_out.and_(surplus)
+
+
+def _that_fit(run_id: uuid.UUID, batch: Batch) -> tuple[Batch, LeftOut]:
+    """What of the batch is within POINTS_PER_RUN, and what is not."""
+    room = POINTS_PER_RUN - (MetricSeries.objects.filter(run_id=run_id).aggregate(sum=Sum("count"))["sum"] or 0)
+    if sum(map(len, batch.values())) <= room:
+        return batch, LeftOut()
+    fit: dict[str, Sequence[Point]] = {}
+    surplus: dict[str, Sequence[Point]] = {}
+    for name, points in batch.items():
+        taken = max(0, room)
+        fit[name], surplus[name] = points[:taken], points[taken:]
+        room -= len(points)
+    left_out = _left_out(_filled(surplus))
+    return _filled(fit), replace(left_out, most=f"{POINTS_PER_RUN:,} points")
+
+
+def _filled(batch: Batch) -> Batch:
+    return {name: points for name, points in batch.items() if points}
 
 
 def _left_out(batch: Batch) -> LeftOut:
@@ -251,6 +281,27 @@ def read(
                 found[series_id].extend(stored)
     whole = {each.name: found[each.pk].between(*steps) for each in wanted}
     return whole if max_points is None else {name: thinned(points, max_points) for name, points in whole.items()}
+
+
+def stream(
+    run: TunixRun, names: Sequence[str] | None, steps: tuple[int, int]
+) -> Iterator[tuple[str, Iterator[Points]]]:
+    """As `read`, whole, in bounded memory: each series in pieces, which are to be taken before the next series is."""
+    wanted = run.metrics.all() if names is None else run.metrics.filter(name__in=names)
+    series_names = dict(wanted.order_by("pk").values_list("pk", "name"))
+    blocks = _of_steps(MetricBlock.objects.filter(series__in=wanted.order_by().values("pk")), steps)
+    rows = blocks.order_by("series", "number").values_list("series_id", "points").iterator(STREAMED_BLOCKS)
+    for series_id, of_series in groupby(rows, key=itemgetter(0)):
+        if name := series_names.pop(series_id, ""):  # else it is newer than this request
+            yield name, (_piece(stored, steps) for _, stored in of_series)
+    for name in series_names.values():
+        yield name, iter(())
+
+
+def _piece(stored: bytes, steps: tuple[int, int]) -> Points:
+    points = Points()
+    points.extend(stored)
+    return points.between(*steps)
 
 
 def _of_steps(blocks: QuerySet[MetricBlock], steps: tuple[int, int]) -> QuerySet[MetricBlock]:

@@ -1,8 +1,9 @@
 """What a training leaves behind: metrics, checkpoints, provenance."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import Any
 
 import orjson
@@ -54,7 +55,11 @@ class MetricsView(TakesChunked, APIView):
         first, last = (_number(request, name, 0, metrics.MAX_STEP) for name in ("first_step", "last_step"))
         steps = first or 0, metrics.MAX_STEP if last is None else last
         run = run_or_404(run_id)
-        found = metrics.read(run, request.query_params.getlist("name") or None, max_points, steps)
+        names = request.query_params.getlist("name") or None
+        if max_points is None:
+            found = metrics.stream(run, names, steps)
+        else:
+            found = ((name, iter([series])) for name, series in metrics.read(run, names, max_points, steps).items())
         return StreamingHttpResponse(as_json(found), content_type="application/json")
 
     @extend_schema(
@@ -81,16 +86,23 @@ class MetricsView(TakesChunked, APIView):
         return Response(answer | ({"left_out": left_out.points, "reason": left_out.reason} if left_out.points else {}))
 
 
-def as_json(found: dict[str, metrics.Points]) -> Iterator[bytes]:
+def as_json(found: Iterable[tuple[str, Iterable[metrics.Points]]]) -> Iterator[bytes]:
+    """In parts of WRITTEN_POINTS points, whatever the pieces: a series of small blocks is not sent in small packets."""
     yield b"{"
-    for number, (name, series) in enumerate(found.items()):
+    for number, (name, pieces) in enumerate(found):
         yield (b"," if number else b"") + orjson.dumps(name) + b":["
-        for start in range(0, len(series), WRITTEN_POINTS):
-            rows = series.take(range(start, min(start + WRITTEN_POINTS, len(series))))
-            written = [_written(*row) for row in rows]
-            yield (b"," if start else b"") + orjson.dumps(written, option=orjson.OPT_UTC_Z)[1:-1]
+        comma = b""
+        for rows in batched(chain.from_iterable(pieces), WRITTEN_POINTS):
+            yield comma + orjson.dumps([_written(*row) for row in rows], option=orjson.OPT_UTC_Z)[1:-1]
+            comma = b","
         yield b"]"
     yield b"}"
+
+
+def batched(rows: Iterable[metrics.Point], count: int) -> Iterator[list[metrics.Point]]:
+    rows = iter(rows)
+    while batch := list(islice(rows, count)):
+        yield batch
 
 
 def _written(step: int, value: float, seconds: float) -> dict[str, Any]:
