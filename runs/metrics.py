@@ -304,6 +304,14 @@ def _piece(stored: bytes, steps: tuple[int, int]) -> Points:
     return points.between(*steps)
 
 
+def last(series: MetricSeries, count: int) -> Points:
+    """The last `count` points, BLOCK_STEPS at most."""
+    points = Points()
+    for stored in reversed(list(series.blocks.order_by("-number").values_list("points", flat=True)[:2])):
+        points.extend(stored)
+    return Points(*(each[-count:] for each in points.columns))
+
+
 def _of_steps(blocks: QuerySet[MetricBlock], steps: tuple[int, int]) -> QuerySet[MetricBlock]:
     first, last = steps
     return blocks.filter(number__gte=first // BLOCK_STEPS, number__lte=last // BLOCK_STEPS)

@@ -3,6 +3,7 @@
 import math
 import re
 from datetime import timedelta
+from itertools import accumulate
 
 import pytest
 from django.utils import timezone
@@ -96,16 +97,61 @@ def test_a_log_scale_has_no_place_for_what_is_not_above_zero(run):
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 
-def test_progress_of_one_that_runs():
-    run = create_run(mode="local", status="running", started_at=timezone.now() - timedelta(seconds=100))
+def running(**columns):
+    return create_run(mode="local", status="running", **columns)
+
+
+def logged(run, seconds, name="train/loss", first=1):
+    """A point a step, each so many seconds after the one before."""
+    times = list(accumulate(seconds, initial=1.7e9))[1:]
+    steps = range(first, first + len(times))
+    metrics.append(run.run_id, {name: [(step, 0.5, time) for step, time in zip(steps, times, strict=True)]})
+    run.step = steps[-1]
+
+
+def test_progress_is_by_the_last_steps_alone():
+    """A minute of start and compilation is not in their rate, and neither are an evaluation and a checkpoint."""
+    run = running(total_steps=200, started_at=timezone.now() - timedelta(seconds=1000))
     assert progress.of(run) is None
-    run.step, run.total_steps = 50, 200
+    logged(run, [90, *[2] * 29, 40, *[2] * 19])
     found = progress.of(run)
-    assert (found.percent, round(found.rate, 2), round(found.seconds_left)) == (25, 0.5, 300)
-    run.provenance = {"resumed_from_step": 40}
-    assert round(progress.of(run).rate, 2) == 0.1, "what was done before it was resumed is not its own speed"
-    run.provenance = {"resumed_from_step": "many"}
-    assert progress.of(run).rate
+    assert (found.percent, found.rate, found.seconds_left) == (25, 0.5, 300)
+
+
+def test_progress_of_one_that_measures_its_steps():
+    run = running(total_steps=200)
+    logged(run, [90, *[2] * 49])
+    metrics.append(
+        run.run_id, {"perf/step_seconds": [(step, 9 if step < 30 else 0.25, 1.7e9) for step in range(2, 51)]}
+    )
+    assert (progress.of(run).rate, progress.of(run).seconds_left) == (4, 37.5)
+    metrics.append(run.run_id, {"perf/step_seconds": [(step, math.nan, 1.7e9) for step in range(30, 51)]})
+    assert progress.of(run).rate is None
+
+
+def test_progress_of_one_that_was_resumed():
+    """What was done before is not its own speed."""
+    run = running(total_steps=200, provenance={"resumed_from_step": 100})
+    logged(run, [60, *[4] * 24], first=101)
+    assert (progress.of(run).step, progress.of(run).seconds_left) == (125, 300)
+
+
+def test_progress_of_one_that_logs_now_and_then():
+    run = running(total_steps=2000)
+    metrics.append(
+        run.run_id, {"eval/loss": [(100, 1, 1.7e9)], "train/loss": [(n, 1, 1.7e9 + n / 10) for n in range(0, 1001, 50)]}
+    )
+    run.step = 1000
+    assert progress.of(run).seconds_left == pytest.approx(100)
+
+
+def test_progress_that_cannot_be_known_is_not_shown():
+    run = running(total_steps=200)
+    metrics.append(run.run_id, {"system/cpu_percent": [(n, 1, 1.7e9 + n) for n in range(50)]})
+    logged(run, [90])
+    assert progress.of(run).rate is None and progress.of(run).seconds_left is None
+    logged(run, [0] * 50)  # all at one time, by a trainer that writes at the end
+    assert progress.of(run).rate is None
 
 
 def test_progress_without_a_total_or_with_a_wrong_one():

@@ -65,7 +65,7 @@ def test_a_page_that_followed_a_run_is_drawn_anew_when_it_has_ended(client, run)
 
 def test_a_poll_for_the_status_draws_no_charts(client, run, django_assert_max_num_queries):
     TunixRun.objects.filter(pk=run.pk).update(status="running", completed_at=None)
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(4):
         polled = client.get(f"/runs/{run.run_id}/news/?seen=running").content.decode()
     assert 'id="run-head"' not in polled, "it stands where it stood"
     assert 'id="run-figures" hx-swap-oob' in polled and 'class="plot"' not in polled and "<html" not in polled
