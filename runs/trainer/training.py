@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 import orbax.checkpoint as ocp
@@ -40,7 +41,8 @@ def make_trainer(job: Job, model: Model, total_steps: int, metrics: MetricsFile)
     )
     trainer = peft_trainer.PeftTrainer(
         model.module,
-        optax.inject_hyperparams(optax.adamw)(learning_rate=rate),
+        # In the parameters' own type, bfloat16, 0.999 would be 1, and AdamW would divide by zero in its second step.
+        optax.inject_hyperparams(optax.adamw, hyperparam_dtype=jnp.float32)(learning_rate=rate),
         peft_trainer.TrainingConfig(
             eval_every_n_steps=_every(total_steps, EVALUATIONS),
             checkpoint_root_directory=str(job.checkpoints),
@@ -54,7 +56,7 @@ def make_trainer(job: Job, model: Model, total_steps: int, metrics: MetricsFile)
     )
     # Batches come from the step that it goes on with, and it is closed here: both are a manager's part.
     trainer.is_managed_externally = True
-    return trainer.with_gen_model_input_fn(_model_input)
+    return trainer.with_gen_model_input_fn(_model_input).with_loss_fn(_loss)
 
 
 def _every(total_steps: int, times: int) -> int:
@@ -71,6 +73,16 @@ def _model_input(batch: dict[str, Any]) -> dict[str, Any]:
         "positions": utils.build_positions_from_mask(there),
         "attention_mask": utils.make_causal_attn_mask(there),
     }
+
+
+def _loss(model: Any, input_tokens: Any, input_mask: Any, positions: Any, attention_mask: Any) -> Any:
+    """Tunix's, of logits in float32: some models give them in the type of their weights."""
+
+    def in_float32(*inputs: Any) -> tuple[Any, Any]:
+        logits, cache = model(*inputs)
+        return logits.astype(jnp.float32), cache
+
+    return peft_trainer._default_loss_fn(in_float32, input_tokens, input_mask, positions, attention_mask)
 
 
 def _arrays(batch: Batch) -> dict[str, Any]:
@@ -99,13 +111,22 @@ def train(
     trainer.close()
 
 
+def _wait_for_step(trainer: peft_trainer.PeftTrainer) -> None:
+    """Until the step that was started last is computed: it is only then that time has passed for it."""
+    jax.block_until_ready(trainer.optimizer.step[...])
+
+
 class Progress(hooks.TrainingHooks):
-    """Says how far it is, measures the steps, and stops between two of them."""
+    """Says how far it is, measures the steps, and stops between two of them.
+
+    Tunix calls `on_train_step_end` of a step when the next one has been started, and of the last one at the end.
+    """
 
     def __init__(self, metrics: MetricsFile, total_steps: int, stop_asked: Callable[[], bool]):
         self.metrics, self.total_steps, self.stop_asked = metrics, total_steps, stop_asked
         self.token_counts: dict[int, int] = {}
-        self.ended_at: float | None = None
+        self.started: tuple[int, float] | None = None
+        self.rates: dict[int, str] = {}
         self.saved: int | None = None
 
     def counted(self, dataset: Dataset, first_step: int) -> Iterator[dict[str, Any]]:
@@ -114,24 +135,33 @@ class Progress(hooks.TrainingHooks):
             yield _arrays(batch)
 
     def on_train_step_start(self, trainer: peft_trainer.PeftTrainer) -> None:
+        _wait_for_step(trainer)
         if self.stop_asked():
             raise Stopped
+        self.started = trainer.train_steps + 1, time.monotonic()
 
     def on_train_step_end(self, trainer: peft_trainer.PeftTrainer, step: int, loss: Any) -> None:
-        now, loss = time.monotonic(), float(loss)
-        tokens = self.token_counts.pop(step, 0)
-        rate = ""
-        if self.ended_at is not None and now > self.ended_at:  # the first step is mostly compilation
-            seconds = now - self.ended_at
-            self.metrics.write("perf/step_seconds", step, seconds)
-            self.metrics.write("perf/tokens_per_second", step, tokens / seconds)
-            rate = f"  {1 / seconds:.1f} steps/s  {tokens / seconds:,.0f} tokens/s"
-        self.ended_at = now
+        self._measure(trainer, step)
+        loss, rate = float(loss), self.rates.pop(step, "")
         if math.isnan(loss):
             raise LossIsNaN(f"step {step}: loss nan")
         if step % _every(self.total_steps, REPORTS) == 0 or step in (1, self.total_steps):
             print(f"step {step}/{self.total_steps}  loss {loss:.4f}{rate}", flush=True)
         self._say_saved(trainer)
+
+    def _measure(self, trainer: peft_trainer.PeftTrainer, ended: int) -> None:
+        """The step that is being computed, before an evaluation or a checkpoint follows it.
+
+        The first one, which is mostly compilation, is left out: it has no such moment.
+        """
+        if self.started is None or self.started[0] == ended:
+            return
+        (step, started), self.started = self.started, None
+        _wait_for_step(trainer)
+        seconds, tokens = time.monotonic() - started, self.token_counts.pop(step)
+        self.metrics.write("perf/step_seconds", step, seconds)
+        self.metrics.write("perf/tokens_per_second", step, tokens / seconds)
+        self.rates[step] = f"  {1 / seconds:.1f} steps/s  {tokens / seconds:,.0f} tokens/s"
 
     def on_eval_step_end(self, trainer: peft_trainer.PeftTrainer, loss_sum: Any) -> None:
         loss = trainer.metrics_logger.get_metric_history(trainer.metrics_prefix, "loss", "eval")[-1]

@@ -1,5 +1,6 @@
 """Real training: the trainer's own environment, which must be there."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from django.conf import settings as project
 
 from runs.tests.helpers import create_dataset
+from runs.tests.training import hub_configs
 
 PYTHON = project.BASE_DIR / ".venv-tunix" / "bin" / "python"
 TRAINER = project.BASE_DIR / "runs" / "trainer"
@@ -53,6 +55,35 @@ def python(tmp_path, compiled):
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
 
     return run
+
+
+def refusal(python, manifest: Path) -> str:
+    """The last line that is printed, of what the trainer refuses."""
+    done = python(TRAINER, manifest)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory):
+    """The directory of a small model as the hub has it: of a type, `stored` in a type, made once."""
+
+    def make(kind, stored="float32", **changes) -> Path:
+        directory = parent / "-".join(map(str, (kind, stored, *changes.values())))
+        if not directory.exists():
+            write_config(directory, hub_configs.OF_TYPE[kind] | changes)
+            subprocess.run([PYTHON, HERE / "make_model.py", stored, directory], check=True, timeout=120)
+        return directory
+
+    parent = tmp_path_factory.mktemp("models")
+    return make
+
+
+def write_config(directory: Path, config: dict) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(config, indent=2))
+    return directory
 
 
 @pytest.fixture

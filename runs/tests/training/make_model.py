@@ -1,25 +1,24 @@
-"""Under the trainer's interpreter: `make_model.py DIRECTORY TYPE`, a tiny model with random weights as the hub has them."""
+"""Under the trainer's interpreter: `make_model.py TYPE DIRECTORY...`, random weights for the config.json that is there.
+
+A directory is then as one of the hub. TYPE is bfloat16, float16 or float32; `mixed` keeps norms in float32.
+"""
 
 import json
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-HIDDEN, INNER, LAYERS, HEADS, KV_HEADS, HEAD = 64, 128, 2, 4, 2, 16
 CHAT = "{% for m in messages %}<user>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<model>{% endif %}"
-rng = np.random.default_rng(0)
+TYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "mixed": ml_dtypes.bfloat16}
 
 
-def weight(*shape: int) -> np.ndarray:
-    return (rng.standard_normal(shape) * 0.05).astype(np.float32)
-
-
-def tokenizer(directory: Path, kind: str) -> int:
-    """A token a byte, and some special ones. Returns how many there are."""
+def tokenizer(directory: Path, kind: str) -> None:
+    """A token a byte, and some special ones: 259."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = {word: number for number, word in enumerate(["<pad>", "<bos>", "<eos>", *alphabet])}
     plain = Tokenizer(models.BPE(vocab=words, merges=[]))
@@ -29,54 +28,50 @@ def tokenizer(directory: Path, kind: str) -> int:
     if kind == "qwen3":  # the others have no template: a base model
         whole.chat_template = CHAT
     whole.save_pretrained(directory)
-    return len(words)
 
 
-def layer(number: int, kind: str) -> dict[str, np.ndarray]:
-    name = f"model.layers.{number}"
-    weights = {
-        f"{name}.self_attn.q_proj.weight": weight(HEADS * HEAD, HIDDEN),
-        f"{name}.self_attn.k_proj.weight": weight(KV_HEADS * HEAD, HIDDEN),
-        f"{name}.self_attn.v_proj.weight": weight(KV_HEADS * HEAD, HIDDEN),
-        f"{name}.self_attn.o_proj.weight": weight(HIDDEN, HEADS * HEAD),
-        f"{name}.mlp.gate_proj.weight": weight(INNER, HIDDEN),
-        f"{name}.mlp.up_proj.weight": weight(INNER, HIDDEN),
-        f"{name}.mlp.down_proj.weight": weight(HIDDEN, INNER),
-        f"{name}.input_layernorm.weight": np.ones(HIDDEN, np.float32),
-        f"{name}.post_attention_layernorm.weight": np.ones(HIDDEN, np.float32),
-    }
-    if kind in ("qwen3", "gemma3_text"):
-        weights |= {f"{name}.self_attn.{each}_norm.weight": np.ones(HEAD, np.float32) for each in "qk"}
-    if kind == "gemma3_text":
-        for each in ("pre", "post"):
-            weights[f"{name}.{each}_feedforward_layernorm.weight"] = np.zeros(HIDDEN, np.float32)
-    return weights
+def shapes(config: dict) -> dict[str, tuple[int, ...]]:
+    kind, wide, inner = config["model_type"], config["hidden_size"], config["intermediate_size"]
+    head = config.get("head_dim") or wide // config["num_attention_heads"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    found = {"model.embed_tokens.weight": (config["vocab_size"], wide), "model.norm.weight": (wide,)}
+    if not config.get("tie_word_embeddings", kind.startswith("gemma")):
+        found["lm_head.weight"] = (config["vocab_size"], wide)
+    for number in range(config["num_hidden_layers"]):
+        name = f"model.layers.{number}"
+        for each, size in (("q", queries), ("k", keys), ("v", keys)):
+            found[f"{name}.self_attn.{each}_proj.weight"] = (size, wide)
+            if kind == "qwen2":
+                found[f"{name}.self_attn.{each}_proj.bias"] = (size,)
+        found[f"{name}.self_attn.o_proj.weight"] = (wide, queries)
+        if kind in ("qwen3", "qwen3_moe", "gemma3_text"):
+            found |= {f"{name}.self_attn.{each}_norm.weight": (head,) for each in "qk"}
+        norms = ["input", "post_attention"]
+        norms += ["pre_feedforward", "post_feedforward"] if kind in ("gemma2", "gemma3_text") else []
+        found |= {f"{name}.{each}_layernorm.weight": (wide,) for each in norms}
+        parts = [f"{name}.mlp"]
+        if kind == "qwen3_moe":
+            parts = [f"{name}.mlp.experts.{each}" for each in range(config["num_experts"])]
+            found[f"{name}.mlp.gate.weight"] = (config["num_experts"], wide)
+            inner = config["moe_intermediate_size"]
+        for part in parts:
+            found |= {f"{part}.{each}_proj.weight": (inner, wide) for each in ("gate", "up")}
+            found[f"{part}.down_proj.weight"] = (wide, inner)
+    return found
 
 
-def main(directory: Path, kind: str) -> None:
-    directory.mkdir(parents=True)
-    words = tokenizer(directory, kind)
-    weights = {"model.embed_tokens.weight": weight(words, HIDDEN), "model.norm.weight": np.ones(HIDDEN, np.float32)}
-    if kind == "llama":
-        weights["lm_head.weight"] = weight(words, HIDDEN)
-    for number in range(LAYERS):
-        weights |= layer(number, kind)
+def main(directory: Path, stored: str) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    kind, rng, weights = config["model_type"], np.random.default_rng(0), {}
+    for name, shape in shapes(config).items():
+        norm = name.endswith("norm.weight")
+        middle = 1 if norm and not kind.startswith("gemma") else 0  # Gemma's count from 1
+        weight = middle + rng.standard_normal(shape) * (0.2 if norm else 0.12)
+        weights[name] = weight.astype(np.float32 if norm and stored == "mixed" else TYPES[stored])
     save_file(weights, directory / "model.safetensors")
-    config = {
-        "model_type": kind,
-        "hidden_size": HIDDEN,
-        "intermediate_size": INNER,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS,
-        "head_dim": HEAD,
-        "vocab_size": words,
-        "rope_theta": 10000,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": kind != "llama",
-        "sliding_window": 64,
-    }
-    (directory / "config.json").write_text(json.dumps(config))
+    tokenizer(directory, kind)
 
 
-main(Path(sys.argv[1]), sys.argv[2])
+if __name__ == "__main__":
+    for made in sys.argv[2:]:
+        main(Path(made), sys.argv[1])

@@ -2,139 +2,14 @@
 
 import json
 import math
-import shutil
 import signal
 import subprocess
 import time
 
-import pytest
-
 from runs.tests.training import manifests
-from runs.tests.training.conftest import HERE, PYTHON, TRAINER, environment
-
-
-@pytest.fixture(scope="module")
-def make_model(tmp_path_factory):
-    """The directory of a tiny model of a type, made once."""
-    made = {}
-
-    def make(kind):
-        if kind not in made:
-            directory = tmp_path_factory.mktemp("models") / kind
-            subprocess.run([PYTHON, HERE / "make_model.py", directory, kind], check=True, timeout=120)
-            made[kind] = directory
-        return made[kind]
-
-    return make
-
-
-# --- models -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["qwen3", "llama", "gemma3_text"])
-def test_a_model_in_a_directory_trains_from_its_own_weights(python, tmp_path, make_model, kind):
-    done = python(TRAINER, manifests.write(tmp_path, str(make_model(kind)), num_epochs=2))
-    assert done.returncode == 0, done.stderr
-    losses = manifests.metrics(tmp_path)["train/loss"]
-    assert len(losses) == 46 and losses[46] < losses[1] / 1.5
-    assert manifests.facts(tmp_path)["model"]["source"] == "directory"
-    assert manifests.facts(tmp_path)["model"]["architecture"] == kind
-
-
-def test_the_weights_are_those_of_the_files(python, make_model):
-    script = """
-import sys, numpy
-from safetensors.numpy import load_file
-from runs.trainer import models
-directory = sys.argv[1]
-module = models.load(directory, seed=0, lora_rank=0).module
-files = load_file(directory + "/model.safetensors")
-numpy.testing.assert_array_equal(module.embedder.input_embedding[...], files["model.embed_tokens.weight"])
-up = files["model.layers.1.mlp.up_proj.weight"]
-numpy.testing.assert_array_equal(module.layers[1].mlp.up_proj.kernel[...], up.T)
-print("the same")
-"""
-    done = python("-c", f"import sys; sys.path.insert(0, {str(TRAINER.parents[1])!r})\n{script}", make_model("qwen3"))
-    assert done.stdout == "the same\n", done.stderr
-
-
-@pytest.mark.parametrize("kind", ["tiny", "qwen3"])
-def test_lora_trains_a_small_part(python, tmp_path, make_model, kind):
-    model_id = "tunix-rt/tiny-qwen3" if kind == "tiny" else str(make_model(kind))
-    done = python(TRAINER, manifests.write(tmp_path, model_id, lora_rank=4, learning_rate=0.02))
-    assert done.returncode == 0, done.stderr
-    model = manifests.facts(tmp_path)["model"]
-    assert 0 < model["trained"] < model["parameters"] / 4
-    losses = manifests.metrics(tmp_path)["train/loss"]
-    assert losses[max(losses)] < losses[1]
-
+from runs.tests.training.conftest import HERE, PYTHON, TRAINER, environment, refusal
 
 # --- what cannot be trained -------------------------------------------------------------------------------------------
-
-
-def copy_without(source, target, name):
-    shutil.copytree(source, target)
-    (target / name).unlink()
-    return str(target)
-
-
-def refusal(python, manifest):
-    done = python(TRAINER, manifest)
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    last = done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    return last
-
-
-def test_a_model_that_cannot_be_had_is_one_sentence(python, tmp_path, make_model):
-    whole = make_model("qwen3")
-
-    def refused(model_id):
-        return refusal(python, manifests.write(tmp_path, model_id))
-
-    assert refused("/no/such/model") == "There is no model directory /no/such/model."
-    assert refused("nobody/no-such-model").startswith(
-        "The model nobody/no-such-model cannot be had from the Hugging Face hub: "
-    )
-    bare = copy_without(whole, tmp_path / "bare", "config.json")
-    assert refused(bare) == f"The model {bare} has no config.json that can be read: No such file or directory."
-    empty = copy_without(whole, tmp_path / "empty", "model.safetensors")
-    assert refused(empty) == f"The model {empty} has no *.safetensors file."
-    (tmp_path / "bare" / "config.json").write_text('{"model_type": "bert"}')
-    assert refused(bare).startswith(f"The model {bare} is of type bert; this trainer knows qwen3, ")
-    (tmp_path / "bare" / "config.json").write_text('{"model_type": "qwen3"}')
-    assert "it lacks or has a wrong 'rope_theta'" in refused(bare)
-    (tmp_path / "bare" / "config.json").write_text("{")
-    assert "is not JSON" in refused(bare)
-
-
-def test_weights_that_are_torn_or_too_few_are_refused(python, tmp_path, make_model):
-    torn = tmp_path / "torn"
-    shutil.copytree(make_model("qwen3"), torn)
-    weights = torn / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:5000])
-    assert f"The weights of {torn} cannot be read" in refusal(python, manifests.write(tmp_path, str(torn)))
-    config = json.loads((make_model("qwen3") / "config.json").read_text())
-    deeper = tmp_path / "deeper"
-    shutil.copytree(make_model("qwen3"), deeper)
-    (deeper / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
-    assert f"The weights of {deeper} cannot be read or do not fit its config.json" in refusal(
-        python, manifests.write(tmp_path, str(deeper))
-    )
-    fewer = tmp_path / "fewer"
-    shutil.copytree(make_model("qwen3"), fewer)
-    script = "import sys; from safetensors.numpy import load_file, save_file; w = load_file(sys.argv[1]); del w['model.norm.weight']; save_file(w, sys.argv[1])"
-    assert python("-c", script, fewer / "model.safetensors").returncode == 0
-    assert f"The weights of {fewer} cannot be read or do not fit its config.json" in refusal(
-        python, manifests.write(tmp_path, str(fewer))
-    )
-
-
-def test_a_tokenizer_that_is_not_there_is_refused(python, tmp_path, make_model):
-    silent = copy_without(make_model("qwen3"), tmp_path / "silent", "tokenizer.json")
-    assert f"The model {silent} has no tokenizer: " in refusal(python, manifests.write(tmp_path, silent))
-    (tmp_path / "silent" / "tokenizer.json").write_text("{}")
-    assert f"The tokenizer of {silent} cannot be loaded" in refusal(python, manifests.write(tmp_path, silent))
 
 
 def test_a_manifest_or_data_that_cannot_be_used_is_one_sentence(python, tmp_path):
@@ -196,6 +71,34 @@ def test_sigterm_before_the_first_step_ends_it_too(tmp_path, compiled):
     time.sleep(1)
     started.send_signal(signal.SIGTERM)
     assert started.wait(120) in (143, -15), "before Python has a handler, the signal itself ends it"
+
+
+def stopped_at(step, manifest, compiled):
+    """The trainer's exit code, when it is told to stop once it has said that step."""
+    command, env = [PYTHON, TRAINER, manifest], environment(manifest.parent, compiled)
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as started:
+        for line in started.stdout:
+            if line.startswith(f"step {step}/"):
+                started.send_signal(signal.SIGTERM)
+    return started.returncode
+
+
+def test_speed_is_that_of_the_steps_alone(tmp_path, compiled):
+    """Neither compilation nor evaluations nor checkpoints are in it, and no step takes no time, not even the last."""
+    assert stopped_at(25, manifests.write(tmp_path, num_epochs=20), compiled) == 143
+    found = manifests.metrics(tmp_path)
+    steps = found["train/loss"]
+    seconds, rates = found["perf/step_seconds"], found["perf/tokens_per_second"]
+    assert list(seconds) == list(rates) == list(range(2, max(steps) + 1)), "not of the first, which is compilation"
+    middle = sorted(rates.values())[len(rates) // 2]
+    assert max(rates.values()) < 5 * middle
+
+
+def test_one_step_alone_has_no_speed(python, tmp_path):
+    done = python(TRAINER, manifests.write(tmp_path, batch_size=400))
+    assert done.returncode == 0, done.stderr
+    found = manifests.metrics(tmp_path)
+    assert list(found["train/loss"]) == [1] and "perf/step_seconds" not in found
 
 
 def test_a_script_of_ones_own_is_captured_unchanged(python, tmp_path):
