@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -175,7 +176,7 @@ def log_lines(page: Any, address: str) -> SafeString:
 @register.filter
 def one_line(text: str) -> str:
     """What was drawn over stands beside what came after it: a browser takes a carriage return for a new line."""
-    return text.replace("\r", " ")
+    return re.sub(r" *\r *", " ", text) if "\r" in text else text
 
 
 def _span(span: Span) -> str:
