@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial as partial_of
 from pathlib import Path
 
 from runs import metrics
@@ -81,24 +82,28 @@ def _files(path: Path) -> list[Path]:
 # --- what is done with one --------------------------------------------------------------------------------------------
 
 
-def link(source: Checkpoint, run: TunixRun) -> None:
+def link(source: Checkpoint, run: TunixRun) -> list[str]:
     """Put `source` among the checkpoints of `run`, by hard links: nothing is copied, either can be deleted alone.
 
-    Nothing changes a checkpoint's files. Raises OSError, also where `source` is gone.
+    Nothing changes a checkpoint's files. Returns for each file that had to be copied why. Raises OSError, also where
+    `source` is gone.
     """
     root = _root(run)
     if (root / str(source.step)).exists():
-        return
+        return []
+    copied: list[str] = []
     partial = root / f"{source.step}.linking"
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source.path, partial, copy_function=_link_or_copy)
+    shutil.copytree(source.path, partial, copy_function=partial_of(_link_or_copy, copied))
     partial.rename(root / str(source.step))
+    return copied
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _link_or_copy(copied: list[str], source: str, target: str) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another file system, or one without hard links
+    except OSError as error:  # another file system, or one without hard links
+        copied.append(error.strerror or str(error))
         shutil.copy2(source, target)
 
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 from runs.models import TunixRun
 
 Status, Mode, Cause = TunixRun.Status, TunixRun.Mode, TunixRun.Cause
-RESULT_FIELDS = ("status", "exit_code", "stdout", "stderr", "message", "completed_at", "duration_seconds")
+RESULT_FIELDS = ("status", "exit_code", "stdout", "stderr", "message", "completed_at", "duration_seconds", "notices")
 # A dry run takes a second. One that is `running` after this long has lost its process.
 DRY_RUN_LIFETIME = timedelta(minutes=10)
 # A run that was claimed so often and never began cannot be started here.
@@ -127,12 +127,21 @@ def claim(host: str, boot_id: str, slots: Sequence[int]) -> tuple[TunixRun, str]
 QUEUE_ORDER = ("-priority", "accepted_at", "run_id")
 
 
+def expired_claims() -> list[uuid.UUID]:
+    """Runs whose claim ran out before their supervisor began."""
+    return list(_expired().values_list("pk", flat=True))
+
+
+def _expired() -> Any:
+    return TunixRun.objects.filter(status=Status.PENDING, lease_expires_at__lt=Now()).exclude(claim="")
+
+
 def unclaim_expired() -> int:
     """A claim that ran out before its supervisor began: back to the queue, or failed after three. Returns how many.
 
     One that was to be cancelled meanwhile is: nobody starts it again to do so.
     """
-    expired = TunixRun.objects.filter(status=Status.PENDING, lease_expires_at__lt=Now()).exclude(claim="")
+    expired = _expired()
     cancelled = expired.filter(cancel_requested_at__isnull=False).update(**RELEASED, **_cancelled())
     failed = expired.filter(claims__gte=MAX_CLAIMS).update(
         **RELEASED,

@@ -28,8 +28,24 @@ class Kind(StrEnum):
 
     OUTPUT_LOST = "output_lost"
     OUTPUT_OMITTED = "output_omitted"
+    OUTPUT_UNREAD = "output_unread"
+    PROCESSES_LEFT = "processes_left"
+    NOT_TIED = "not_tied"
     REPORT_MISSED = "report_missed"
     REPORT_REFUSED = "report_refused"
+    RESULT_UNWRITTEN = "result_unwritten"
+    RESULT_WAITED = "result_waited"
+    RECORDED_LATE = "recorded_late"
+    NOT_KEPT = "not_kept"
+    RECORD_UNWRITTEN = "record_unwritten"
+    FACTS_UNREAD = "facts_unread"
+    CODE_UNKNOWN = "code_unknown"
+    PATCH_OMITTED = "patch_omitted"
+    SAMPLES_DROPPED = "samples_dropped"
+    GPUS_UNMEASURED = "gpus_unmeasured"
+    CHECKPOINT_COPIED = "checkpoint_copied"
+    SUPERVISOR_NOT_STARTED = "supervisor_not_started"
+    CLAIM_EXPIRED = "claim_expired"
     METRIC_LINES_UNREAD = "metric_lines_unread"
     METRIC_POINTS_OMITTED = "metric_points_omitted"
 
@@ -38,13 +54,47 @@ class Kind(StrEnum):
 SENTENCES: dict[Kind, tuple[str, str]] = {
     Kind.OUTPUT_LOST: ("{size} of output could not be written to disk and are lost",) * 2,
     Kind.OUTPUT_OMITTED: ("{size} in the middle of the output were left out: a log has a limit",) * 2,
+    Kind.OUTPUT_UNREAD: ("Processes outlived the trainer, and what they wrote after it ended was not read",) * 2,
+    Kind.PROCESSES_LEFT: (
+        "1 process that the trainer started could not be killed",
+        "{count} processes that the trainer started could not be killed",
+    ),
+    Kind.NOT_TIED: ("The trainer goes on alone if its supervisor is killed: setpriv (util-linux) is missing",) * 2,
     Kind.REPORT_MISSED: (
-        "1 report of the supervisor did not reach the database",
-        "{count} reports of the supervisor did not reach the database",
+        "1 report did not reach the database in time; what it said came later",
+        "{count} reports did not reach the database in time; what they said came later",
     ),
     Kind.REPORT_REFUSED: (
         "1 report could not be stored; the lease alone was renewed",
         "{count} reports could not be stored; the lease alone was renewed",
+    ),
+    Kind.RESULT_UNWRITTEN: ("The result could not be written to disk: only the database has it",) * 2,
+    Kind.RESULT_WAITED: (
+        "The database did not take the result at once: it was tried again",
+        "The database did not take the result at once: it was tried {count} times more",
+    ),
+    Kind.RECORDED_LATE: ("The database did not take the record: it is kept on disk until it does",) * 2,
+    Kind.NOT_KEPT: ("Neither the database nor the disk took the record: this answer is all there is of it",) * 2,
+    Kind.RECORD_UNWRITTEN: ("run.json could not be written",) * 2,
+    Kind.FACTS_UNREAD: ("What the trainer said about itself in trainer.json cannot be read",) * 2,
+    Kind.CODE_UNKNOWN: ("The state of the code could not be recorded",) * 2,
+    Kind.PATCH_OMITTED: ("What was changed in the code and not committed could not be kept",) * 2,
+    Kind.SAMPLES_DROPPED: (
+        "1 measurement of the machine was dropped while the database was away",
+        "{count} measurements of the machine were dropped while the database was away",
+    ),
+    Kind.GPUS_UNMEASURED: ("The GPUs are not measured any more: nvidia-smi does not answer",) * 2,
+    Kind.CHECKPOINT_COPIED: (
+        "The checkpoint to resume from was copied, not linked: 1 file of it takes its room twice",
+        "The checkpoint to resume from was copied, not linked: {count} files of it take their room twice",
+    ),
+    Kind.SUPERVISOR_NOT_STARTED: (
+        "This host could not start it once, and it waited again",
+        "This host could not start it {count} times, and it waited again",
+    ),
+    Kind.CLAIM_EXPIRED: (
+        "It was taken from the queue once and did not begin",
+        "It was taken from the queue {count} times and did not begin",
     ),
     Kind.METRIC_LINES_UNREAD: (
         "1 line of metrics.jsonl is no point of a metric, or not all of it, and was passed over",
@@ -100,6 +150,11 @@ class Notices:
     def add(self, found: Iterable[Notice]) -> None:
         with self._lock:
             self._waiting = _merged(self._waiting, found)
+
+    def waiting(self) -> list[Notice]:
+        """What is not stored yet."""
+        with self._lock:
+            return list(self._waiting.values())
 
     def take(self) -> list[Notice]:
         """What waits, which does not wait any more: whoever cannot store it puts it back by `add`."""

@@ -46,6 +46,10 @@ class Code:
         return {name: value for name, value in asdict(self).items() if name != "patch"}
 
 
+class CodeUnknown(Exception):
+    """git did not answer in time."""
+
+
 def collect(arguments: Sequence[str], environment: Sequence[str], dataset_key: str) -> dict[str, Any]:
     """What can be known when a trainer is started, without `code` and what the trainer itself finds out."""
     return {
@@ -75,7 +79,10 @@ def _dataset(key: str) -> dict[str, Any] | None:
 
 
 def code_of(arguments: Sequence[str]) -> Code | None:
-    """The repository of the first argument that is a file in one: a script of one's own, or our trainer."""
+    """The repository of the first argument that is a file in one: a script of one's own, or our trainer.
+
+    Raises CodeUnknown.
+    """
     for argument in arguments[1:] or arguments:
         path = Path(argument)
         # What a run wrote is no code of ours, and a repository that it made would tell git what to execute.
@@ -99,7 +106,7 @@ def _state_of(root: Path) -> Code | None:
 
 
 def _git(directory: Path, *arguments: str) -> bytes | None:
-    """What git says; None where it is not there, refuses, or takes too long.
+    """What git says; None where it is not there or refuses. Raises CodeUnknown where it takes too long.
 
     A repository's own configuration has it execute what it likes: not its monitor, and nothing with our secrets.
     """
@@ -110,8 +117,10 @@ def _git(directory: Path, *arguments: str) -> bytes | None:
         done = subprocess.run(
             command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=GIT_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
+    except subprocess.TimeoutExpired as error:
+        raise CodeUnknown(f"git {arguments[0]} took over {GIT_SECONDS} s") from error
     return done.stdout if done.returncode == 0 else None
 
 
@@ -159,7 +168,10 @@ def changes_since(run: TunixRun) -> list[Change]:
 
 @lru_cache(maxsize=64)
 def _remembered(_period: int, arguments: tuple[str, ...]) -> dict[str, Any] | None:
-    code = code_of(arguments)
+    try:
+        code = code_of(arguments)
+    except CodeUnknown:
+        return None
     return code.as_dict() if code else None
 
 

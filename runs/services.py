@@ -326,8 +326,10 @@ def _connection_died() -> bool:
 
 def _keep(run: TunixRun, launch: Event | None) -> None:
     try:
+        run.notices = notices.as_stored([notices.notice(notices.Kind.RECORDED_LATE)])
         unrecorded.keep(run, launch)
     except OSError as error:
+        run.notices = notices.as_stored([notices.notice(notices.Kind.NOT_KEPT, error.strerror or str(error))])
         log.critical("run %s: neither the database nor the disk took its result: %s", run.run_id, error)
 
 

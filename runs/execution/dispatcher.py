@@ -15,12 +15,13 @@ from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from runs import lifecycle, room, upgrades
+from runs import lifecycle, notices, room, upgrades
 from runs.execution import wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id, bury_children
 from runs.execution.report import Report, record_end
 from runs.models import TunixRun
+from runs.notices import Kind, notice
 from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Dispatcher:
         except OSError as error:
             log.error("run %s: its supervisor could not be started, it waits: %s", run.run_id, error)
             lifecycle.give_back(run.run_id, token)
+            notices.store(run.run_id, [notice(Kind.SUPERVISOR_NOT_STARTED, str(error))])
             return False
         log.info("run %s: claimed", run.run_id)
         return True
@@ -95,8 +97,11 @@ class Dispatcher:
         return bool(refusal)
 
     def reap(self) -> None:
-        if count := lifecycle.unclaim_expired():
+        expired = lifecycle.expired_claims()
+        if expired and (count := lifecycle.unclaim_expired()):
             log.warning("%d claims ran out before their runs began", count)
+            for run_id in expired:
+                notices.store(run_id, [notice(Kind.CLAIM_EXPIRED)])
         for run in lifecycle.overdue(self.host, self.boot):
             self._resolve(run)
         for run in lifecycle.fenced(self.host):
@@ -121,6 +126,8 @@ class Dispatcher:
             lifecycle.free_slot(run)
         else:
             log.warning("run %s: processes of it cannot be killed; its slot stays taken", run.run_id)
+            if all(each.kind != Kind.PROCESSES_LEFT for each in notices.parsed(run.notices)):
+                notices.store(run.run_id, [notice(Kind.PROCESSES_LEFT, "its slot stays taken")])
 
 
 def _keep_house() -> None:

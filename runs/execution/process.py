@@ -46,6 +46,9 @@ class ProcessTree:
         adopt_orphans()
         # When this process is killed, the kernel kills the child.
         leash = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+        self.tied = bool(leash)
+        # How many processes could not be killed.
+        self.left = 0
         try:
             self._child = subprocess.Popen(
                 [*leash, *argv],
@@ -77,6 +80,11 @@ class ProcessTree:
         if self.returncode is None or self._drain_until is None:
             return False
         return self._pipes == 0 or time.monotonic() >= self._drain_until
+
+    @property
+    def is_written_to(self) -> bool:
+        """Somebody still holds a pipe of it."""
+        return self._pipes > 0
 
     def pump(self, seconds: float) -> None:
         """Read what there is, for at most so long. Returns early when something came."""
@@ -117,6 +125,7 @@ class ProcessTree:
         while self.descendants() and time.monotonic() < deadline:
             self.signal(signal.SIGKILL)
             time.sleep(0.01)
+        self.left = len(self.descendants())
         if self.returncode is None:
             self.returncode = self._child.wait()
         bury_children()

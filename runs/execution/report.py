@@ -35,6 +35,9 @@ class Report:
     def __init__(self, run: TunixRun, streams: dict[str, Stream] | None = None, usage: Usage | None = None):
         self.run = run
         self.notices = notices.Notices()
+        # What of the streams' losses is in the notices, and why trainer.json cannot be read as it is now.
+        self._noticed: dict[tuple[str, Kind], int] = {}
+        self._facts_trouble = ""
         self.directory = RunDirectory(run.run_id)
         self.metrics = MetricsFile(self.directory.metrics, run.metrics_offset)
         self._streams, self._usage = streams or {}, usage
@@ -50,13 +53,24 @@ class Report:
     def _collect(self, arguments: list[str], environment: list[str]) -> None:
         """Takes as long as git does, so it is not done before the trainer is started."""
         found = provenance.collect(arguments, environment, self.run.dataset_key)
-        if code := provenance.code_of(arguments):
-            found["code"] = code.as_dict()
-            with contextlib.suppress(OSError):
-                self.directory.patch.write_bytes(code.patch)
+        try:
+            if code := provenance.code_of(arguments):
+                found["code"] = code.as_dict()
+                self._keep_patch(code)
+        except provenance.CodeUnknown as error:
+            self.notice(Kind.CODE_UNKNOWN, str(error))
         if self.run.resume and self.run.retry_of_id:
             found["resumed_from"] = {"run_id": str(self.run.retry_of_id)}
         self._know(found)
+
+    def _keep_patch(self, code: provenance.Code) -> None:
+        if code.patch_sha256 and not code.patch:
+            self.notice(Kind.PATCH_OMITTED, f"it is over {provenance.MAX_PATCH_BYTES:,} bytes long")
+        try:
+            self.directory.patch.write_bytes(code.patch)
+        except OSError as error:
+            if code.patch:
+                self.notice(Kind.PATCH_OMITTED, error.strerror or str(error))
 
     def notice(self, kind: Kind, detail: str = "", count: int = 1) -> None:
         """Something was lost or left out; the run's page will say so."""
@@ -69,7 +83,12 @@ class Report:
         for name, points in self._usage.sample().items():
             waiting = self._samples.setdefault(name, [])
             waiting.extend(points)
-            del waiting[:-MAX_WAITING]
+            if dropped := max(0, len(waiting) - MAX_WAITING):
+                del waiting[:dropped]
+                self.notice(Kind.SAMPLES_DROPPED, count=dropped)
+        if self._usage.trouble:
+            self.notice(Kind.GPUS_UNMEASURED, self._usage.trouble)
+            self._usage.trouble = ""
 
     def deliver(self, write: Write) -> bool:
         """Write what is new, up to a chunk of metrics, together or not at all. False: `write` refused.
@@ -113,6 +132,7 @@ class Report:
             self._collect(*self._began)
             self._began = None
         self._read_facts()
+        self._notice_losses()
         step = max(
             (point[0] for name, points in batch.items() if not metrics.is_of_the_machine(name) for point in points),
             default=None,
@@ -121,6 +141,17 @@ class Report:
             self.run.step = max(step, self.run.step or 0)
             self._new["step"] = self.run.step
         return excerpts(self._streams) | self._new | {"metrics_offset": offset, "files_bytes": self.directory.size()}
+
+    def _notice_losses(self) -> None:
+        """What of the output was lost or left out since the last time."""
+        for name, stream in self._streams.items():
+            for kind, count, why in (
+                (Kind.OUTPUT_LOST, stream.lost, f"{name}: {stream.trouble}"),
+                (Kind.OUTPUT_OMITTED, stream.omitted, name),
+            ):
+                if new := count - self._noticed.get((name, kind), 0):
+                    self._noticed[name, kind] = count
+                    self.notice(kind, why, new)
 
     # --- what the trainer finds out -----------------------------------------------------------------------------------
 
@@ -132,8 +163,12 @@ class Report:
                 return
             self._facts_seen = stamp
             facts = clean_json(_loads_facts(self.directory.facts))
-        except (OSError, ValueError, RecursionError):
+        except FileNotFoundError:
             return
+        except (OSError, ValueError, RecursionError) as error:  # it may be half written: the last time counts
+            self._facts_trouble = str(error)
+            return
+        self._facts_trouble = "" if isinstance(facts, dict) else "it is no JSON object"
         if isinstance(facts, dict):
             total = facts.pop("total_steps", None)
             if isinstance(total, int) and 0 < total <= metrics.MAX_STEP:
@@ -154,6 +189,9 @@ class Report:
             setattr(self.run, name, value)
         if self._usage and self._usage.peak_memory_bytes:
             self.run.provenance = self.run.provenance | {"peak_tree_memory_bytes": self._usage.peak_memory_bytes}
+        self._read_facts()
+        if self._facts_trouble:
+            self.notice(Kind.FACTS_UNREAD, self._facts_trouble)
         self._know({})
 
     def conclude(self) -> None:
@@ -168,6 +206,7 @@ class Report:
             self.directory.write_record(provenance.document(self.run))
         except OSError as error:
             log.error("run %s: run.json could not be written: %s", self.run.run_id, error)
+            self.notice(Kind.RECORD_UNWRITTEN, error.strerror or str(error))
 
 
 def _not_stored(piece: Piece, left_out: metrics.LeftOut) -> Iterator[notices.Notice]:

@@ -31,7 +31,9 @@ class Stream:
         """
         self._mask = Mask(secrets)
         self.total = 0
-        self.lost = 0
+        # Bytes that the disk did not take, with the first reason, and bytes that were left out in the middle.
+        self.lost, self.trouble = 0, ""
+        self.omitted = 0
         self._head_room = max(0, max_bytes - tail_bytes)
         self._tail_room = tail_bytes
         self._tail: deque[bytes] = deque()
@@ -41,8 +43,8 @@ class Stream:
         self._last = b""
         try:
             self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        except OSError:
-            self._file = None
+        except OSError as error:
+            self._file, self.trouble = None, error.strerror or str(error)
 
     def write(self, data: bytes) -> None:
         self._take(self._mask.feed(data))
@@ -71,10 +73,9 @@ class Stream:
     def close(self) -> None:
         """Write the tail behind a line that says how much is missing before it."""
         self._take(self._mask.rest())
-        if self._tail and self._file is not None:
-            missing = self.total - self.lost - os.fstat(self._file).st_size - self._tail_size
-            if missing > 0:
-                self._to_file(b"\n[... %d bytes omitted ...]\n" % missing)
+        if self._tail:
+            if self.omitted:
+                self._to_file(b"\n[... %d bytes omitted ...]\n" % self.omitted)
             for part in self._tail:
                 self._to_file(part)
             self._tail.clear()
@@ -86,12 +87,16 @@ class Stream:
         while data and self._file is not None:
             try:
                 data = data[os.write(self._file, data) :]
-            except OSError:
+            except OSError as error:
                 self.lost += len(data)
+                self.trouble = self.trouble or error.strerror or str(error)
                 return
+        self.lost += len(data)
 
     def _to_tail(self, data: bytes) -> None:
         self._tail.append(data)
         self._tail_size += len(data)
         while self._tail and self._tail_size - len(self._tail[0]) >= self._tail_room:
-            self._tail_size -= len(self._tail.popleft())
+            dropped = len(self._tail.popleft())
+            self._tail_size -= dropped
+            self.omitted += dropped

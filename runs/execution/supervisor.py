@@ -19,7 +19,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
-from runs import checkpoints, datasets, lifecycle, manifest, masking, room, tunix
+from runs import checkpoints, datasets, lifecycle, manifest, masking, notices, room, tunix
 from runs.execution import command, wake
 from runs.execution.cause import Ending, ending
 from runs.execution.lease import LeaseKeeper
@@ -29,6 +29,7 @@ from runs.execution.report import Report, excerpts, record_end
 from runs.execution.stream import Stream
 from runs.execution.usage import Usage
 from runs.models import TunixRun
+from runs.notices import Kind, Notices, notice
 from runs.output import clip
 from runs.process_log import this_process_serves
 from runs.rundir import RunDirectory
@@ -47,8 +48,9 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     run = TunixRun.objects.get(pk=run_id)
     directory = RunDirectory(run_id)
     me = [os.getpid(), start_ticks(os.getpid())]
+    found = Notices()
     try:
-        arguments = _prepare(run, directory)
+        arguments = _prepare(run, directory, found)
     except (datasets.DatasetError, ValueError, OSError) as error:
         _not_begun(Report(run), token, error)
         return
@@ -66,12 +68,19 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     log.info("run %s: started process %d", run_id, tree.pid)
     usage = Usage(tree.descendants)
     report = Report(run, streams, usage)
+    report.notices.add(found.take())
+    if not tree.tied:
+        report.notice(Kind.NOT_TIED)
     report.began(masking.arguments(arguments, secrets), sorted(environment))
     keeper = LeaseKeeper(run, token, report, wake_up)
     keeper.start()
     timeout = float(run.config.get("timeout_seconds") or settings.DEFAULT_TIMEOUT_SECONDS)
     stopped = _see_through(tree, keeper, timeout)
+    if tree.is_written_to:
+        report.notice(Kind.OUTPUT_UNREAD)
     tree.close()
+    if tree.left:
+        report.notice(Kind.PROCESSES_LEFT, count=tree.left)
     duration = time.monotonic() - tree.started
     for stream in streams.values():
         stream.close()
@@ -98,7 +107,7 @@ def _heed_signals() -> threading.Event:
     return wake
 
 
-def _prepare(run: TunixRun, directory: RunDirectory) -> list[str]:
+def _prepare(run: TunixRun, directory: RunDirectory, found: Notices) -> list[str]:
     directory.path.mkdir(parents=True, exist_ok=True)
     dataset = datasets.get(run.dataset_key)
     output = directory.output(run.output_dir)
@@ -106,7 +115,7 @@ def _prepare(run: TunixRun, directory: RunDirectory) -> list[str]:
     training = manifest.training_manifest(run, dataset.data_path)
     training["output"]["output_dir"] = str(output)
     if run.resume:
-        training["resume"] = {"step": _take_over_checkpoint(run)}
+        training["resume"] = {"step": _take_over_checkpoint(run, found)}
     directory.manifest.write_text(manifest.as_yaml(training), encoding="utf-8")
     values = {
         "python": settings.TUNIX_PYTHON,
@@ -119,12 +128,13 @@ def _prepare(run: TunixRun, directory: RunDirectory) -> list[str]:
     return command.argv(tunix.training_command(), values)
 
 
-def _take_over_checkpoint(run: TunixRun) -> int:
+def _take_over_checkpoint(run: TunixRun, found: Notices) -> int:
     """Put the last checkpoint of the run that this one resumes among its own. Raises ValueError and OSError."""
     last = checkpoints.last(run.retry_of) if run.retry_of else None
     if last is None:
         raise ValueError("the checkpoint to resume from is gone")
-    checkpoints.link(last, run)
+    if copied := checkpoints.link(last, run):
+        found.add([notice(Kind.CHECKPOINT_COPIED, copied[0], len(copied))])
     return last.step
 
 
@@ -158,7 +168,8 @@ def _not_begun(report: Report, token: str, error: Exception) -> None:
     run_id = report.run.run_id
     log.warning("run %s: waits again, this host cannot start it: %s", run_id, error)
     time.sleep(RETRY_SECONDS)  # whoever claims it next must not meet the same at once
-    lifecycle.give_back(run_id, token)
+    if lifecycle.give_back(run_id, token):
+        notices.store(run_id, [notice(Kind.SUPERVISOR_NOT_STARTED, str(error))])
     wake.wake_dispatcher()
 
 
@@ -172,9 +183,10 @@ def _record(report: Report, token: str, how: Ending, seen: dict[str, Any]) -> No
     run_id = report.run.run_id
     result = {**asdict(how), **seen, "completed_at": timezone.now(), "files_bytes": report.directory.size()}
     try:
-        report.directory.write_result(result)
+        report.directory.write_result(result | {"notices": notices.as_stored(report.notices.waiting())})
     except OSError as error:
         log.error("run %s: the result could not be written to disk: %s", run_id, error)
+        report.notice(Kind.RESULT_UNWRITTEN, error.strerror or str(error))
     report.ended(result)
     while True:
         try:
@@ -184,5 +196,6 @@ def _record(report: Report, token: str, how: Ending, seen: dict[str, Any]) -> No
             return
         except DatabaseError as error:
             log.warning("run %s: the result waits for the database: %s", run_id, error)
+            report.notice(Kind.RESULT_WAITED, str(error))
             connection.close()
             time.sleep(RETRY_SECONDS)

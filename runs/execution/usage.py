@@ -21,6 +21,8 @@ class Usage:
 
     def __init__(self, processes: Callable[[], Iterable[psutil.Process]]):
         self.peak_memory_bytes = 0
+        # Why the GPUs are not measured any more, once.
+        self.trouble = ""
         # Every process that was seen: the kernel names the one that it killed by its pid.
         self.pids: set[int] = set()
         self._processes = processes
@@ -66,6 +68,7 @@ class Usage:
                 values[f"system/gpu{index}_memory_bytes"] = float(memory) * MIB
                 values[f"system/gpu{index}_percent"] = float(used)
             return values
-        except (OSError, ValueError, subprocess.SubprocessError):
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.trouble = str(error)
             self._gpus = None  # it will not answer the next time either, and costs seconds
             return {}
