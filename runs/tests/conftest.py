@@ -1,5 +1,6 @@
 """What every test has: a data directory of its own, and a client."""
 
+import hypothesis
 import pytest
 from rest_framework.test import APIClient
 
@@ -9,6 +10,10 @@ from runs.tests import helpers
 from runs.tests.databases import new_database
 from runs.tests.execution.engine import COMMAND, Engine
 from runs.tests.server import running_server
+
+# How long an example takes says how busy the machine is, and nothing about it.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)
