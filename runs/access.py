@@ -81,6 +81,25 @@ def require(right: Right) -> None:
     raise NotAllowed(f"Your account may not {WORDS[right]}.")
 
 
+def may_change(owner_id: Any) -> bool:
+    """Whether a run of this owner may be changed: by every operator or, with TUNIX_RT_OWN_RUNS_ONLY, by its owner alone.
+
+    An admin may change every run, those included that have no owner: of a command, or from `open` mode.
+    """
+    if not may(Right.OPERATE):
+        return False
+    request = _request.get()
+    everybody = request is None or not settings.OWN_RUNS_ONLY or may(Right.ADMINISTER)
+    return everybody or (owner_id is not None and request is not None and request.user.pk == owner_id)
+
+
+def require_change(owner_id: Any) -> None:
+    """Raises NotAllowed."""
+    require(Right.OPERATE)
+    if not may_change(owner_id):
+        raise NotAllowed("This run is not yours: on this server its owner may change it, and the role admin.")
+
+
 def _reads_only(request: HttpRequest) -> bool:
     """Whether the request came with a token of the scope read."""
     return getattr(getattr(request, "auth", None), "scope", "write") == "read"

@@ -298,7 +298,7 @@ def stream(
         yield name, iter(())
 
 
-def _piece(stored: bytes, steps: tuple[int, int]) -> Points:
+def _piece(stored: bytes | memoryview, steps: tuple[int, int]) -> Points:
     points = Points()
     points.extend(stored)
     return points.between(*steps)

@@ -251,7 +251,7 @@ def wait_for_end(run: TunixRun, seconds: float) -> TunixRun:
 
 def cancel(run: TunixRun) -> None:
     """Ask for the end of a run that has not ended. Asking twice is the same as once. Raises AlreadyEnded."""
-    access.require(Right.OPERATE)
+    access.require_change(run.owner_id)
     with transaction.atomic():
         if not lifecycle.cancel(run.run_id):
             raise AlreadyEnded("The run has ended already.")
@@ -266,6 +266,8 @@ def retry(run: TunixRun, *, resume: bool = False, owner: User | None = None) -> 
     Raises NotEnded, NothingToResume, and what `launch` does.
     """
     access.require(Right.OPERATE)
+    if run.status == TunixRun.Status.LOST:  # it is given up for good
+        access.require_change(run.owner_id)
     _refuse_flood()
     if run.is_under_way:
         raise NotEnded(f"The run is {run.status}: it can be retried when it has ended.")
@@ -292,7 +294,7 @@ def retry(run: TunixRun, *, resume: bool = False, owner: User | None = None) -> 
 
 def add_metrics(run: TunixRun, batch: metrics.Batch) -> metrics.LeftOut:
     """Store points of a trainer elsewhere, but for what is left out. Raises TakesNoMetrics."""
-    access.require(Right.OPERATE)
+    access.require_change(run.owner_id)
     if run.status not in (TunixRun.Status.RUNNING, TunixRun.Status.LOST) or run.mode != TunixRun.Mode.LOCAL:
         what = "is a dry run" if run.mode == TunixRun.Mode.DRY_RUN else f"is {run.status}"
         raise TakesNoMetrics(f"The run {what}: metrics are taken while it trains.")
@@ -355,7 +357,7 @@ def _finish_late(run: TunixRun, launch: Event | None) -> bool:
 
 def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None = None) -> None:
     """Set what is given; None leaves it as it is. All of it or nothing."""
-    access.require(Right.OPERATE)
+    access.require_change(run.owner_id)
     with transaction.atomic():
         audit.record(Act.ANNOTATE, run=run, changed=[n for n, v in (("tags", tags), ("notes", notes)) if v is not None])
         if notes is not None:
@@ -368,8 +370,9 @@ def annotate(run: TunixRun, *, tags: list[str] | None = None, notes: str | None 
 
 def add_tag(runs: Iterable[TunixRun], name: str) -> None:
     """To each of them. Raises ValidationError, and tags none, where one would have too many."""
-    access.require(Right.OPERATE)
     runs = list(runs)
+    for run in runs:
+        access.require_change(run.owner_id)
     with transaction.atomic():
         audit.record_each(Act.ANNOTATE, runs, tag=name)
         RunTag.objects.bulk_create([RunTag(run=run, name=name) for run in runs], ignore_conflicts=True, batch_size=500)

@@ -59,6 +59,8 @@ DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("TUNIX_RT_SECRET_KEY", "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("TUNIX_RT_SECRET_KEY is not set. `make run` makes one; see docs/operations.md.")
+# Whether operators change their own runs only. Everybody sees every run all the same.
+OWN_RUNS_ONLY = env.bool("TUNIX_RT_OWN_RUNS_ONLY", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 if TUNIX_RT_AUTH == "open" and (other := [host for host in ALLOWED_HOSTS if host not in LOOPBACK_HOSTS]):
     raise ImproperlyConfigured(f"TUNIX_RT_AUTH=open answers loopback names only, not ALLOWED_HOSTS={','.join(other)}.")

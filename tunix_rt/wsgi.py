@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.db import DatabaseError, connection
 
+from tunix_rt import prefix
+
 # By which gunicorn knows that its workers will never start, and stops.
 WORKER_BOOT_ERROR = 3
 
@@ -24,8 +26,6 @@ def refuse_newer_database() -> None:
             sys.exit(WORKER_BOOT_ERROR)
     connection.close()
 
-
-from tunix_rt import prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tunix_rt.settings")
 django = get_wsgi_application()

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from runs import access
 from runs.models import TunixRun
 from runs.terminal import Span
 
@@ -41,6 +42,12 @@ def status(value: str, size: str = "") -> SafeString:
     return format_html(
         '<span class="status {}" data-status="{}">{}{}</span>', size, value, icon(value), TunixRun.Status(value).label
     )
+
+
+@register.filter
+def may_change(run: TunixRun) -> bool:
+    """Whether whoever looks may annotate and cancel it: no button that would be refused."""
+    return access.may_change(run.owner_id)
 
 
 @register.filter

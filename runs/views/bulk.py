@@ -21,6 +21,7 @@ from runs.time_limit import TooSlow
 from runs.views.shared import uuid_or_404
 
 MAX_RUNS = 10_000
+CHANGES = ("tag", "cancel")
 RIGHTS = {"compare": access.Right.VIEW, "delete": access.Right.ADMINISTER}
 
 
@@ -43,6 +44,10 @@ def bulk(request: HttpRequest) -> HttpResponse:
         return back
     if action == "compare":
         return redirect(f"{reverse('compare')}?{urlencode([('run', run.run_id) for run in runs])}")
+    if action in CHANGES:
+        runs = _that_may_change(request, runs)
+        if not runs:
+            return back
     if action == "tag":
         _tag(request, runs)
         return back
@@ -69,6 +74,14 @@ def _chosen(request: HttpRequest) -> list[TunixRun]:
     run_ids = [uuid_or_404(each) for each in request.POST.getlist("run")]
     alive = TunixRun.objects.alive().filter(pk__in=run_ids).without_logs().in_bulk()
     return [alive[each] for each in run_ids if each in alive]
+
+
+def _that_may_change(request: HttpRequest, runs: list[TunixRun]) -> list[TunixRun]:
+    """Those of them that whoever asks may change; of the others a message tells."""
+    found = [run for run in runs if access.may_change(run.owner_id)]
+    if others := len(runs) - len(found):
+        messages.error(request, f"{others:,} of the selected runs are not yours and stay as they are.")
+    return found
 
 
 def _moment(text: str) -> datetime:
