@@ -1,7 +1,7 @@
 """What tunix-rt writes, other users of the machine do not read: neither from now on, nor what an older version left.
 
-A home with the setgid bit (chmod g+s) is shared with its group on purpose, and stays so. A directory that others may pass
-through and not list (x without r) is left as well: TUNIX_RT_RUN_AS needs that. Nothing here ever gives a right.
+A home with the setgid bit (chmod g+s) is shared with its group on purpose, and stays so. A directory that others may
+pass through and not list (x without r) is left as well: TUNIX_RT_RUN_AS needs that. Nothing here ever gives a right.
 """
 
 import contextlib

@@ -34,6 +34,13 @@ def whole(name: str, default: int, *, minimum: int = 1) -> int:
     return value
 
 
+def paths(name: str) -> list[str]:
+    found = [path for path in env.str(name, "").split(os.pathsep) if path]
+    if wrong := [path for path in found if not path.startswith("/")]:
+        raise ImproperlyConfigured(f"{name} must be absolute paths with colons between them, not {wrong[0]!r}.")
+    return found
+
+
 # --- where things are -------------------------------------------------------------------------------------------------
 
 TUNIX_RT_HOME = Path(env.str("TUNIX_RT_HOME", str(BASE_DIR / "var"))).resolve()
@@ -42,8 +49,8 @@ RUNS_DIR = TUNIX_RT_HOME / "runs"
 UNRECORDED_DIR = TUNIX_RT_HOME / "unrecorded"
 # An upload's temporary file lies on the disk that it will stay on, not in a small /tmp.
 FILE_UPLOAD_TEMP_DIR = TUNIX_RT_HOME / "tmp"
-# Every process of ours reads this file, whatever started it. A trainer is no process of ours: it gets back the umask that
-# the first of us was started with, as what it writes elsewhere, a cache that is shared, is its user's business.
+# Every process of ours reads this file, whatever started it. A trainer is no process of ours: it gets back the umask
+# that the first of us was started with, as what it writes elsewhere, a cache that is shared, is its user's business.
 os.environ.setdefault("TUNIX_RT_TRAINER_UMASK", f"{private.set_umask(TUNIX_RT_HOME):04o}")
 try:
     FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
@@ -76,6 +83,11 @@ FORCE_SCRIPT_NAME = PREFIX or None
 
 TUNIX_PYTHON = env.str("TUNIX_PYTHON", str(BASE_DIR / ".venv-tunix" / "bin" / "python"))
 TUNIX_COMMAND = env.str("TUNIX_COMMAND", "")
+# What of the machine a trainer is left, and as which Unix user it runs.
+CONFINE = one_of("TUNIX_RT_CONFINE", ("auto", "landlock", "off"), "auto")
+RUN_AS = env.str("TUNIX_RT_RUN_AS", "")
+TRAINER_READS = paths("TUNIX_RT_TRAINER_READS")
+TRAINER_WRITES = paths("TUNIX_RT_TRAINER_WRITES")
 DEFAULT_TIMEOUT_SECONDS = whole("TUNIX_RT_DEFAULT_TIMEOUT_SECONDS", 24 * 3600)
 SLOTS = whole("TUNIX_RT_SLOTS", 1)
 # A supervisor says every few seconds that it lives; silent for a lease, its run is lost. At least six heartbeats long.

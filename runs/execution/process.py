@@ -13,8 +13,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -39,8 +40,17 @@ def adopt_orphans() -> None:
 class ProcessTree:
     """One command and everything that it starts."""
 
-    def __init__(self, argv: Sequence[str], *, cwd: Path, env: dict[str, str], stdout: Stream, stderr: Stream):
-        """Start it. Raises NotStarted."""
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: dict[str, str],
+        stdout: Stream,
+        stderr: Stream,
+        process: Mapping[str, Any] | None = None,
+    ):
+        """Start it; `process` is what subprocess is told besides. Raises NotStarted."""
         if shutil.which(argv[0], path=env.get("PATH")) is None:
             raise NotStarted(f"{argv[0]}: there is no such program")
         adopt_orphans()
@@ -58,8 +68,9 @@ class ProcessTree:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                **(process or {}),
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise NotStarted(f"{argv[0]}: {error}") from error
         self.pid = self._child.pid
         self.started = time.monotonic()

@@ -25,6 +25,17 @@ from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
 MAX_FACTS_BYTES = 256 * 1024
+# What a trainer cannot say of itself: the supervisor does.
+OURS_TO_SAY = (
+    "command",
+    "arguments",
+    "environment",
+    "confinement",
+    "host",
+    "dataset",
+    "code",
+    "peak_tree_memory_bytes",
+)
 # While the database is away, samples of the machine wait here: 10 hours of them.
 MAX_WAITING = 7_200
 # Writes columns of the run's row, or returns False: it is another's by now.
@@ -44,15 +55,19 @@ class Report:
         self._samples: Batch = {}
         self._facts_seen = 0
         self._new: dict[str, Any] = {}
-        self._began: tuple[list[str], list[str]] | None = None
+        self._began: tuple[list[str], list[str], dict[str, Any]] | None = None
 
-    def began(self, arguments: list[str], environment: list[str]) -> None:
-        """With which arguments, and which environment variables, by name. The first delivery collects the rest."""
-        self._began = arguments, environment
+    def began(self, arguments: list[str], environment: list[str], confinement: dict[str, Any]) -> None:
+        """With which arguments, which environment variables, by name, and what it was left of the machine.
 
-    def _collect(self, arguments: list[str], environment: list[str]) -> None:
+        The first delivery collects the rest.
+        """
+        self._began = arguments, environment, confinement
+
+    def _collect(self, arguments: list[str], environment: list[str], confinement: dict[str, Any]) -> None:
         """Takes as long as git does, so it is not done before the trainer is started."""
         found = provenance.collect(arguments, environment, self.run.dataset_key)
+        found["confinement"] = confinement
         try:
             if code := provenance.code_of(arguments):
                 found["code"] = code.as_dict()
@@ -170,6 +185,7 @@ class Report:
             return
         self._facts_trouble = "" if isinstance(facts, dict) else "it is no JSON object"
         if isinstance(facts, dict):
+            facts = {name: value for name, value in facts.items() if name not in OURS_TO_SAY}
             total = facts.pop("total_steps", None)
             if isinstance(total, int) and 0 < total <= metrics.MAX_STEP:
                 self._new["total_steps"] = self.run.total_steps = total

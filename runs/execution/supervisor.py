@@ -20,7 +20,8 @@ from django.db import connection
 from django.utils import timezone
 
 from runs import checkpoints, datasets, lifecycle, manifest, masking, notices, room, tunix
-from runs.execution import command, wake
+from runs.execution import command, confinement, wake
+from runs.execution.account import Unavailable
 from runs.execution.cause import Ending, ending
 from runs.execution.lease import LeaseKeeper
 from runs.execution.oom import killed_for_memory
@@ -61,8 +62,10 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     secrets = masking.values_in(environment)
     streams = {name: Stream(directory.log(name), secrets=secrets) for name in ("stdout", "stderr")}
     try:
-        tree = ProcessTree(arguments, cwd=directory.path, env=environment, **streams)
-    except NotStarted as error:
+        confined = confinement.of_run(run, environment)
+        started_so = confined.process()
+        tree = ProcessTree(arguments, cwd=directory.path, env=confined.environment, process=started_so, **streams)
+    except (NotStarted, Unavailable, datasets.DatasetError, ValueError, OSError) as error:
         _not_begun(Report(run), token, error)
         return
     log.info("run %s: started process %d", run_id, tree.pid)
@@ -71,7 +74,7 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     report.notices.add(found.take())
     if not tree.tied:
         report.notice(Kind.NOT_TIED)
-    report.began(masking.arguments(arguments, secrets), sorted(environment))
+    report.began(masking.arguments(arguments, secrets), sorted(confined.environment), confined.described())
     keeper = LeaseKeeper(run, token, report, wake_up)
     keeper.start()
     timeout = float(run.config.get("timeout_seconds") or settings.DEFAULT_TIMEOUT_SECONDS)
@@ -81,6 +84,7 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     tree.close()
     if tree.left:
         report.notice(Kind.PROCESSES_LEFT, count=tree.left)
+    confined.end()
     duration = time.monotonic() - tree.started
     for stream in streams.values():
         stream.close()

@@ -4,6 +4,7 @@ from typing import Any
 
 from core.commands import BaseCommand
 from runs import lifecycle
+from runs.execution import confinement
 from runs.execution.dispatcher import Dispatcher
 
 
@@ -11,6 +12,7 @@ class Command(BaseCommand):
     help = "Start local runs and resolve what has fallen silent, until a signal. Trainings go on without it."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        confinement.check()
         dispatcher = Dispatcher()
 
         def stop(*_: Any) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -47,11 +48,12 @@ class Engine:
         self.home = home
         self.dispatchers: list[subprocess.Popen] = []
 
-    def dispatcher(self, **extra: str) -> subprocess.Popen:
+    def dispatcher(self, *, before: Sequence[str] = (), **extra: str) -> subprocess.Popen:
+        """`before` is put before its command, `extra` into its environment."""
         log = (self.home / "dispatcher.log").open("ab")
         manage = Path(settings.BASE_DIR) / "manage.py"
         started = subprocess.Popen(
-            [sys.executable, manage, "dispatcher"],
+            [*before, sys.executable, manage, "dispatcher"],
             env=environment(**extra),
             stdout=log,
             stderr=log,
