@@ -10,6 +10,10 @@ ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 PYTHONUNBUFFERED=1
 COPY requirements-uv.txt requirements.txt ./
 COPY scripts/install scripts/uv_settings.py scripts/
 RUN scripts/install requirements.txt
+# Tunix is 1.6 GB: for those who ask for it, with TUNIX=1.
+ARG TUNIX=
+COPY requirements-tunix.txt ./
+RUN if [ -n "$TUNIX" ]; then scripts/install requirements-tunix.txt .venv-tunix; fi
 
 COPY . .
 RUN TUNIX_RT_SECRET_KEY=build TUNIX_RT_HOME=/app/collected .venv/bin/python manage.py collectstatic --no-input --verbosity 0

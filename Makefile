@@ -1,6 +1,6 @@
 # What can be done here; each target is described by the text after its ##. The work itself is in scripts/.
 
-.PHONY: help run tunix train test test-tunix check bench bench-full bench-peers fuzz lock sbom clean
+.PHONY: help run tunix train test test-tunix test-docker check bench bench-full bench-peers fuzz lock sbom clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
@@ -18,6 +18,9 @@ test: .venv/requirements-dev.txt ## run every test on SQLite and on PostgreSQL (
 
 test-tunix: .venv/requirements-dev.txt tunix ## train for real with Tunix, many times (ARGS="-k name")
 	@scripts/test_tunix $(ARGS)
+
+test-docker: ## try `docker compose up` whole: restarts, stops, an upgrade (UPGRADE_FROM=commit); 5 minutes
+	@scripts/with_docker scripts/test_docker
 
 check: .venv/requirements-dev.txt ## check style, types, templates, imports and migrations
 	@scripts/check

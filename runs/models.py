@@ -66,6 +66,7 @@ class TunixRun(models.Model):
         TIMEOUT = "timeout", "ran out of time"
         CANCELLED = "cancelled", "cancelled"
         HOST_LOST = "host_lost", "its host or supervisor is gone"
+        HOST_STOPPED = "host_stopped", "its host was stopped"
 
     class Mode(models.TextChoices):
         DRY_RUN = "dry-run", "dry-run"

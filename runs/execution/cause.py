@@ -8,6 +8,7 @@ DEVICE_MEMORY = re.compile(r"RESOURCE_EXHAUSTED")
 NAN_LOSS = re.compile(r"\bloss\b\W{0,4}nan\b|\bnan\b[^\n]{0,40}\bloss\b", re.IGNORECASE)
 
 EVIDENCE_LENGTH = 1_000
+HOST_STOPPED = "Local execution failed: its host was stopped; the trainer was asked to save and to end"
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Ending:
 
 
 def ending(returncode: int, stopped: str | None, timeout: float, last_lines: str, killed: str = "") -> Ending:
-    """`stopped` is "cancelled" or "timeout" where the supervisor ended it, else None.
+    """`stopped` is "cancelled", "host_stopped" or "timeout" where the supervisor ended it, else None.
 
     `killed` is the kernel's record of a process of the tree that it killed when memory ran out.
     """
     if stopped == "cancelled":
         return Ending("cancelled", "cancelled", "", returncode, "Local execution cancelled")
+    if stopped == "host_stopped":
+        return Ending("failed", "host_stopped", "", returncode, HOST_STOPPED)
     if stopped == "timeout":
         message = f"Local execution timed out after {timeout:g} seconds"
         return Ending("timeout", "timeout", _last(last_lines), None, message)

@@ -44,7 +44,7 @@ HOST_FAULTS = (*room.NO_ROOM, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.EN
 
 def supervise(run_id: uuid.UUID, token: str) -> None:
     """Start the run that `token` was given for, see it through, and record how it ended."""
-    wake_up = _heed_signals()
+    wake_up, host_stops = _heed_signals()
     this_process_serves(run_id)
     run = TunixRun.objects.get(pk=run_id)
     directory = RunDirectory(run_id)
@@ -78,7 +78,7 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     keeper = LeaseKeeper(run, token, report, wake_up)
     keeper.start()
     timeout = float(run.config.get("timeout_seconds") or settings.DEFAULT_TIMEOUT_SECONDS)
-    stopped = _see_through(tree, keeper, timeout)
+    stopped = _see_through(tree, keeper, host_stops, timeout)
     if tree.is_written_to:
         report.notice(Kind.OUTPUT_UNREAD)
     tree.close()
@@ -98,17 +98,19 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     _record(report, token, how, {**excerpts(streams), "duration_seconds": duration})
 
 
-def _heed_signals() -> threading.Event:
-    """Set by SIGUSR1, the hint that something was asked for. From the first moment on: unheeded it would kill us.
+def _heed_signals() -> tuple[threading.Event, threading.Event]:
+    """Set by SIGUSR1, the hint that something was asked for, and by SIGUSR2: the host stops, the run is to end first.
 
+    From the first moment on: unheeded they would kill us.
     What stops a dispatcher or its terminal stops no training: those signals have a handler that does nothing. To ignore
     them would be inherited by the trainer, which is asked to end by one of them.
     """
-    wake = threading.Event()
+    wake, host_stops = threading.Event(), threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: wake.set())
+    signal.signal(signal.SIGUSR2, lambda *_: host_stops.set())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    return wake
+    return wake, host_stops
 
 
 def _prepare(run: TunixRun, directory: RunDirectory, found: Notices) -> list[str]:
@@ -142,8 +144,8 @@ def _take_over_checkpoint(run: TunixRun, found: Notices) -> int:
     return last.step
 
 
-def _see_through(tree: ProcessTree, keeper: LeaseKeeper, timeout: float) -> str | None:
-    """Pump until the process has ended. Returns "cancelled" or "timeout" where it was ended from here."""
+def _see_through(tree: ProcessTree, keeper: LeaseKeeper, host_stops: threading.Event, timeout: float) -> str | None:
+    """Pump until the process has ended. Returns why it was ended from here, where it was: see `ending`."""
     stopped, kill_at = None, float("inf")
     while not tree.ended:
         tree.pump(PUMP_SECONDS)
@@ -152,8 +154,12 @@ def _see_through(tree: ProcessTree, keeper: LeaseKeeper, timeout: float) -> str 
             tree.kill_rest()
             return stopped
         if stopped is None and tree.returncode is None:
-            late = now - tree.started >= timeout
-            stopped = "cancelled" if keeper.cancelled.is_set() else "timeout" if late else None
+            reasons = {
+                "cancelled": keeper.cancelled.is_set(),
+                "host_stopped": host_stops.is_set(),
+                "timeout": now - tree.started >= timeout,
+            }
+            stopped = next((reason for reason, applies in reasons.items() if applies), None)
             if stopped:
                 tree.signal(signal.SIGTERM)
                 kill_at = now + settings.GRACE_SECONDS

@@ -85,6 +85,7 @@ CAUSES = {
     "timeout": "It ran out of time",
     "not_started": "It could not be started",
     "host_lost": "Its host or supervisor is gone",
+    "host_stopped": "It was ended because its host was stopped",
 }
 
 

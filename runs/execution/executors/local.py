@@ -5,14 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 from django.conf import settings
 
 from runs.execution import nursery
 from runs.execution.command import COOKIE
-from runs.execution.process import boot_id, is_alive, kill_marked, kill_tree
+from runs.execution.process import boot_id, is_alive, kill_marked, kill_tree, start_ticks
 from runs.models import TunixRun
+
+# What a supervisor takes to record an end, once its trainer has ended or been killed.
+RECORD_SECONDS = 10.0
 
 
 class LocalExecutor:
@@ -40,6 +45,28 @@ class LocalExecutor:
         if self.inspect(run):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(run.processes["supervisor"][0], signal.SIGUSR1)
+
+    def end_all(self) -> None:
+        """Ask every supervisor to end its run, and wait until all have: for a host that takes them with it.
+
+        What has not ended when its grace is over is left: its result is on disk, or it is lost.
+        """
+        deadline = time.monotonic() + settings.GRACE_SECONDS + RECORD_SECONDS
+        asked: set[psutil.Process] = set()
+        while (supervisors := set(self._supervisors())) and time.monotonic() < deadline:
+            for supervisor in supervisors - asked:  # one may be forked while we wait
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    supervisor.send_signal(signal.SIGUSR2)
+            asked |= supervisors
+            time.sleep(0.1)
+
+    def _supervisors(self) -> list[psutil.Process]:
+        """Known without the database, which may be stopping as well."""
+        try:
+            children = psutil.Process(self._nursery.pid).children() if self._nursery else []
+        except psutil.NoSuchProcess:
+            return []
+        return [each for each in children if start_ticks(each.pid) is not None]
 
     def inspect(self, run: TunixRun) -> bool | None:
         if run.host != host_name():

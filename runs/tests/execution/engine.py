@@ -48,12 +48,12 @@ class Engine:
         self.home = home
         self.dispatchers: list[subprocess.Popen] = []
 
-    def dispatcher(self, *, before: Sequence[str] = (), **extra: str) -> subprocess.Popen:
-        """`before` is put before its command, `extra` into its environment."""
+    def dispatcher(self, *options: str, before: Sequence[str] = (), **extra: str) -> subprocess.Popen:
+        """`before` is put before its command, `options` after it, `extra` into its environment."""
         log = (self.home / "dispatcher.log").open("ab")
         manage = Path(settings.BASE_DIR) / "manage.py"
         started = subprocess.Popen(
-            [*before, sys.executable, manage, "dispatcher"],
+            [*before, sys.executable, manage, "dispatcher", *options],
             env=environment(**extra),
             stdout=log,
             stderr=log,
