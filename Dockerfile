@@ -16,7 +16,9 @@ COPY requirements-tunix.txt ./
 RUN if [ -n "$TUNIX" ]; then scripts/install requirements-tunix.txt .venv-tunix; fi
 
 COPY . .
-RUN TUNIX_RT_SECRET_KEY=build TUNIX_RT_HOME=/app/collected .venv/bin/python manage.py collectstatic --no-input --verbosity 0
+# What is collected is for its owner's eyes, and so is all code where a checkout was: here it is read by another user.
+RUN TUNIX_RT_SECRET_KEY=build TUNIX_RT_HOME=/app/collected .venv/bin/python manage.py collectstatic --no-input --verbosity 0 \
+    && find . -path './.venv*' -prune -o ! -type l -exec chmod a+rX {} +
 
 ENV HOST=0.0.0.0 PORT=8000 TUNIX_RT_AUTH=required TUNIX_RT_HOME=/data
 USER tunix-rt
