@@ -75,7 +75,7 @@ SENTENCES: dict[Kind, tuple[str, str]] = {
     ),
     Kind.RECORDED_LATE: ("The database did not take the record: it is kept on disk until it does",) * 2,
     Kind.NOT_KEPT: ("Neither the database nor the disk took the record: this answer is all there is of it",) * 2,
-    Kind.RECORD_UNWRITTEN: ("run.json could not be written",) * 2,
+    Kind.RECORD_UNWRITTEN: ("The file run.json could not be written",) * 2,
     Kind.FACTS_UNREAD: ("What the trainer said about itself in trainer.json cannot be read",) * 2,
     Kind.CODE_UNKNOWN: ("The state of the code could not be recorded",) * 2,
     Kind.PATCH_OMITTED: ("What was changed in the code and not committed could not be kept",) * 2,

@@ -1,5 +1,7 @@
 """Secrets in what a trainer writes: whole, in pieces, beside what only looks a little like one."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from runs.execution.stream import Stream
 from runs.masking import Mask
 from runs.rundir import RunDirectory
 from runs.tests.execution.engine import launch, wait_for
+from runs.tests.helpers import slowness
 
 HF = b"hf_" + b"aB3dE" * 7
 KEYS = [
@@ -117,6 +120,21 @@ def test_a_stream_masks_its_file_and_its_excerpt(tmp_path):
     expected = b"the password is " + b"*" * len(VALUE) + b", and " + b"*" * len(HF)
     assert (tmp_path / "log").read_bytes() == expected
     assert stream.head_and_tail()[0] == expected and stream.total == len(expected)
+
+
+@pytest.mark.parametrize(
+    "text", [b"-eyJ" * 16_384, b"-eyJaaaaaaaaaaaa." + b"a-eyJ" * 13_000, b"sk-" * 20_000, b"-xoxb-" * 10_000, b"eyJa." * 13_000]
+)  # fmt: skip
+def test_a_text_that_is_full_of_beginnings_holds_nobody_up(text):
+    """64 KB of it took seven seconds: nobody heard of a cancel meanwhile."""
+    began = time.perf_counter()
+    Mask([VALUE]).feed(text)
+    assert time.perf_counter() - began < 1.0 * slowness()
+
+
+def test_a_token_with_a_long_head_is_masked():
+    token = b"eyJ" + b"a" * 900 + b"." + b"b" * 3_000 + b"." + b"c" * 300
+    assert Mask().whole(b"Bearer " + token) == b"Bearer " + b"*" * len(token)
 
 
 def test_what_a_trainer_prints_of_its_environment_is_masked(engine, monkeypatch):

@@ -206,7 +206,7 @@ def test_a_claim_that_ran_out(settings):
 def test_a_checkpoint_that_had_to_be_copied(monkeypatch):
     source, run = create_run(mode="local", output_dir="./output/a"), create_run(mode="local", output_dir="./output/b")
     create_checkpoint(source, 40)
-    monkeypatch.setattr(os, "link", lambda *_: os.stat(Path("/nowhere")))
+    monkeypatch.setattr(os, "link", lambda *_: Path("/nowhere").stat())
     copied = checkpoints.link(checkpoints.last(source), run)
     assert copied == ["No such file or directory"] * 3 and checkpoints.last(run).step == 40
     told = notice(Kind.CHECKPOINT_COPIED, copied[0], len(copied))
