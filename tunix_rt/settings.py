@@ -53,6 +53,12 @@ FILE_UPLOAD_TEMP_DIR = TUNIX_RT_HOME / "tmp"
 # that the first of us was started with, as what it writes elsewhere, a cache that is shared, is its user's business.
 os.environ.setdefault("TUNIX_RT_TRAINER_UMASK", f"{private.set_umask(TUNIX_RT_HOME):04o}")
 try:
+    TRAINER_UMASK = int(env.str("TUNIX_RT_TRAINER_UMASK"), 8)
+except ValueError:
+    TRAINER_UMASK = -1
+if not 0 <= TRAINER_UMASK <= 0o777:
+    raise ImproperlyConfigured("TUNIX_RT_TRAINER_UMASK must be an octal number such as 022.")
+try:
     FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
 except OSError as error:
     raise ImproperlyConfigured(f"TUNIX_RT_HOME={TUNIX_RT_HOME} cannot be written to: {error.strerror}.") from error

@@ -88,7 +88,7 @@ def of_run(run: TunixRun, environment: dict[str, str]) -> Confinement:
     where = RunDirectory(run.run_id)
     data = datasets.get(run.dataset_key).data_path
     user = account.trainers()
-    umask = int(os.environ["TUNIX_RT_TRAINER_UMASK"], 8)
+    umask = settings.TRAINER_UMASK
     if user is not None:
         environment = environment | user.environment
         account.let_pass(user)

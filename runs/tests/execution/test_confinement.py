@@ -194,6 +194,7 @@ WRONG = [
     ({"TUNIX_RT_RUN_AS": "no-such-user"}, "TUNIX_RT_RUN_AS names no user of this machine: 'no-such-user'."),
     ({"TUNIX_RT_RUN_AS": "root"}, "TUNIX_RT_RUN_AS=root confines nothing"),
     ({"TUNIX_RT_CONFINE": "bwrap"}, "TUNIX_RT_CONFINE must be one of auto, landlock, off, not 'bwrap'."),
+    ({"TUNIX_RT_TRAINER_UMASK": "rw"}, "TUNIX_RT_TRAINER_UMASK must be an octal number such as 022."),
     ({"TUNIX_RT_TRAINER_READS": "/a:b"}, "TUNIX_RT_TRAINER_READS must be absolute paths with colons between them"),
 ]
 
@@ -320,6 +321,14 @@ def test_a_resumed_run_reads_the_checkpoint_of_another(engine, data_dir, confine
     first = wait_for(launch("x"))
     second = wait_for(services.retry(first, resume=True))
     assert (second.status, second.stdout) == ("completed", "learnt\n"), first.stderr + second.stderr
+
+
+@pytest.mark.parametrize("umask", ["022", "027"])
+def test_a_trainer_has_the_umask_of_who_started_the_server(engine, data_dir, umask):
+    """Caches that are shared with a group stay so. The run's own directory lies in the home, which is closed."""
+    before = ["env", "--unset=TUNIX_RT_TRAINER_UMASK", "sh", "-c", f'umask {umask} && exec "$@"', "sh"]
+    engine.dispatcher(before=before, TUNIX_COMMAND=str(executable(data_dir.parent / "script", "umask")))
+    assert wait_for(launch("x")).stdout == f"0{umask}\n"
 
 
 def test_open_descriptors_and_dumps(engine, data_dir):
