@@ -8,22 +8,28 @@ from urllib.parse import urlencode
 
 from runs import metrics
 from runs.models import TunixRun
+from runs.selection import Shown, prefix, shown
 
 WIDTH, HEIGHT = 600, 120
 # A plot is some 300 pixels wide.
 MAX_POINTS = 240
 # A line that goes up and down by so many times its height is noise: an average is drawn, with the points pale behind.
 NOISE = 4
+# Plots of up to a hundred lines each that a page has.
+OVERLAYS = 24
 WEIGHT_OF_THE_PAST = 0.85
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How plots are drawn: `log` heights, and of the steps from `first` to `last` where these are given."""
+    """How plots are drawn: `log` heights, and of the steps from `first` to `last` where these are given. And which:
+    of the metrics with `text` in their names, page `page`."""
 
     log: bool = False
     first: int | None = None
     last: int | None = None
+    text: str = ""
+    page: int = 1
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -40,25 +46,49 @@ class Scale:
 
     @property
     def whole(self) -> "Scale":
-        return Scale(self.log)
+        return replace(self, first=None, last=None)
+
+    @property
+    def every(self) -> "Scale":
+        """Of all metrics."""
+        return replace(self, text="", page=1)
+
+    @property
+    def before(self) -> "Scale":
+        return replace(self, page=self.page - 1)
+
+    @property
+    def after(self) -> "Scale":
+        return replace(self, page=self.page + 1)
+
+    def of(self, text: str) -> "Scale":
+        return replace(self, text=text, page=1)
 
     @property
     def query(self) -> str:
         """As an address says it, with its question mark; nothing for what is drawn without being asked."""
         given = {"scale": "log" if self.log else None, "first_step": self.first, "last_step": self.last}
+        given |= {"metric": self.text or None, "plots": self.page if self.page > 1 else None}
         said = urlencode({name: value for name, value in given.items() if value is not None})
         return f"?{said}" if said else ""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Which steps and which values a picture of WIDTH × HEIGHT spans. On a `log` scale every value is above 0."""
+    """Which steps and which values a picture of WIDTH × HEIGHT spans. On a `log` scale every value is above 0.
+
+    Where there is no finite value, `low` and `high` are NaN.
+    """
 
     first_step: int
     last_step: int
     low: float
     high: float
     log: bool = False
+
+    @property
+    def is_blank(self) -> bool:
+        return math.isnan(self.low)
 
     @property
     def middle(self) -> float:
@@ -69,9 +99,27 @@ class Frame:
         return (self.first_step + self.last_step) // 2
 
     def path(self, points: metrics.Points, values: Sequence[float] | None = None) -> str:
-        first, across = self.first_step, WIDTH / ((self.last_step - self.first_step) or 1)
-        places = [round((step - first) * across) for step in points.steps]
+        if self.is_blank:
+            return ""
+        places = list(map(self._place, points.steps))
         return _path(places, self._heights(points.values if values is None else values))
+
+    def marks(self, points: metrics.Points) -> "list[Mark]":
+        """Where the values are NaN, a strip across the middle; +∞ along the top, −∞ along the bottom."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for word, stretch in groupby(points, key=lambda point: _not_finite(point[1])):
+            if word:
+                steps = [step for step, _, _ in stretch]
+                found.setdefault(word, []).append((steps[0], steps[-1]))
+        return [self._mark(word, found[word]) for word in HEIGHTS if word in found]
+
+    def _mark(self, word: str, stretches: list[tuple[int, int]]) -> "Mark":
+        height = HEIGHTS[word]
+        path = "".join(f"M{self._place(first)} {height}H{self._place(last)}" for first, last in stretches)
+        return Mark(word, path, stretches)
+
+    def _place(self, step: int) -> int:
+        return round((step - self.first_step) * WIDTH / ((self.last_step - self.first_step) or 1))
 
     def _heights(self, values: Iterable[float]) -> list[float | None]:
         """None for what is no finite number, or has no place on the scale."""
@@ -82,14 +130,42 @@ class Frame:
         return [None if each is None else round((top - place(each)) / height * HEIGHT, 1) for each in shown]
 
 
+# Of what has no height: NaN is in the middle, where no line of the same steps is.
+HEIGHTS = {"NaN": HEIGHT // 2, "+∞": 2, "−∞": HEIGHT - 2}
+STRETCHES_SAID = 3
+
+
+def _not_finite(value: float) -> str:
+    if math.isfinite(value):
+        return ""
+    return "NaN" if math.isnan(value) else "+∞" if value > 0 else "−∞"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a series is `word`, NaN or an infinity: an SVG path, and the same in words."""
+
+    word: str
+    path: str
+    stretches: list[tuple[int, int]]
+
+    @property
+    def said(self) -> str:
+        parts = [f"{a:,}" if a == b else f"{a:,}–{b:,}" for a, b in self.stretches]
+        more = f" and {len(parts) - STRETCHES_SAID} more stretches" if len(parts) > STRETCHES_SAID else ""
+        one = len(parts) == 1 and self.stretches[0][0] == self.stretches[0][1]
+        return f"{self.word} at step{'' if one else 's'} {', '.join(parts[:STRETCHES_SAID])}{more}"
+
+
 def _frame(series: Sequence[metrics.Points], scale: Scale) -> Frame | None:
-    """What spans all of these; None where no value has a place."""
-    shown = [v for points in series for v in points.values if math.isfinite(v) and (v > 0 or not scale.log)]
-    if not shown:
-        return None
+    """What spans all of these; None where there is no value, or each is finite and has no place."""
+    finite = [value for points in series for value in points.values if math.isfinite(value)]
+    shown = [value for value in finite if value > 0 or not scale.log]
     drawn = [points for points in series if len(points)]
+    if not drawn or (finite and not shown):
+        return None
     first, last = min(points.steps[0] for points in drawn), max(points.steps[-1] for points in drawn)
-    return Frame(first, last, min(shown), max(shown), scale.log)
+    return Frame(first, last, min(shown, default=math.nan), max(shown, default=math.nan), scale.log)
 
 
 @dataclass(frozen=True)
@@ -98,33 +174,36 @@ class Plot:
 
     name: str
     frame: Frame
-    last: float | None
+    last: float
     raw: str
     line: str
+    marks: list[Mark]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The plots of one prefix, `train/` say; `of_the_machine` says that they tell nothing of the model."""
+    """The plots of one prefix, `train/` say; `of_the_machine` says that they tell nothing of the model. `every` is how
+    many metrics have the prefix, where these are only the first of them."""
 
     prefix: str
     plots: list[Plot]
     of_the_machine: bool
+    every: int | None = None
+
+    @property
+    def count(self) -> int:
+        return self.every or len(self.plots)
 
 
-def groups(run: TunixRun, scale: Scale = Scale()) -> list[Group]:
-    """The model's first. A series without one value that has a place has no plot."""
-    found = metrics.read(run, max_points=MAX_POINTS, steps=scale.steps)
-    plots = [plot for name, points in found.items() if (plot := _plot(name, points, scale))]
-    plots.sort(key=_order)
-    by_prefix = groupby(plots, key=lambda plot: _prefix(plot.name))
-    return [Group(prefix, list(each), metrics.is_of_the_machine(prefix)) for prefix, each in by_prefix]
-
-
-def _order(plot: Plot) -> tuple[bool, bool, str, bool, str]:
-    """The model before the machine, training before evaluation, and each prefix's loss first."""
-    prefix = _prefix(plot.name)
-    return metrics.is_of_the_machine(plot.name), prefix != "train/", prefix, not plot.name.endswith("/loss"), plot.name
+def groups(run: TunixRun, scale: Scale = Scale(), chosen: Shown | None = None) -> list[Group]:
+    """The model's first, of the metrics that are `chosen`. One without a value that has a place has no plot."""
+    chosen = chosen or shown(metrics.names([run]), scale.text, scale.page)
+    found = metrics.read(run, chosen.names, max_points=MAX_POINTS, steps=scale.steps)
+    plots = [plot for name in chosen.names if (plot := _plot(name, found.get(name, metrics.Points()), scale))]
+    return [
+        Group(head, list(each), metrics.is_of_the_machine(head), chosen.groups[head] if head in chosen.cut else None)
+        for head, each in groupby(plots, key=lambda plot: prefix(plot.name))
+    ]
 
 
 @dataclass(frozen=True)
@@ -132,9 +211,10 @@ class Line:
     """One run's line in a plot of several; `number` is the run's place. Paths as in Plot."""
 
     number: int
-    last: float | None
+    last: float
     raw: str
     line: str
+    marks: list[Mark]
 
 
 @dataclass(frozen=True)
@@ -145,13 +225,28 @@ class Overlay:
     frame: Frame
     lines: list[Line]
 
+    @property
+    def said(self) -> list[str]:
+        """What is not finite, in words, of the first run of each kind."""
+        found: dict[str, str] = {}
+        for line in self.lines:
+            for mark in line.marks:
+                found.setdefault(mark.word, mark.said)
+        return list(found.values())
 
-def overlays(runs: Sequence[TunixRun], scale: Scale = Scale()) -> list[Overlay]:
-    """A plot for each metric of the model that at least one of them has; losses first."""
-    each_runs = [metrics.read(run, max_points=MAX_POINTS, steps=scale.steps) for run in runs]
-    names = {name for found in each_runs for name in found if not metrics.is_of_the_machine(name)}
+
+def overlays(runs: Sequence[TunixRun], scale: Scale = Scale(), chosen: Shown | None = None) -> list[Overlay]:
+    """A plot for each of the `chosen` metrics that has a value in one of them."""
+    names = (chosen or of_several(runs, scale)).names
+    each_runs = [metrics.read(run, names, max_points=MAX_POINTS, steps=scale.steps) for run in runs]
     found = [_overlay(name, [series.get(name) for series in each_runs], scale) for name in names]
-    return sorted(filter(None, found), key=lambda each: (not each.name.endswith("/loss"), each.name))
+    return list(filter(None, found))
+
+
+def of_several(runs: Sequence[TunixRun], scale: Scale = Scale()) -> Shown:
+    """The model's metrics that at least one of the runs has, a page of them."""
+    names = (name for name in metrics.names(runs) if not metrics.is_of_the_machine(name))
+    return shown(names, scale.text, scale.page, per_page=OVERLAYS, per_group=None)
 
 
 def _overlay(name: str, series: Sequence[metrics.Points | None], scale: Scale) -> Overlay | None:
@@ -159,23 +254,17 @@ def _overlay(name: str, series: Sequence[metrics.Points | None], scale: Scale) -
     frame = _frame([points for _, points in there], scale)
     if frame is None:
         return None
-    lines = [Line(number, _finite(points.values[-1]), *_paths(name, points, frame)) for number, points in there]
+    lines = [
+        Line(number, points.values[-1], *_paths(name, points, frame), frame.marks(points)) for number, points in there
+    ]
     return Overlay(name, frame, lines)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _prefix(name: str) -> str:
-    return name.rpartition("/")[0] + "/" if "/" in name else ""
 
 
 def _plot(name: str, points: metrics.Points, scale: Scale) -> Plot | None:
     frame = _frame([points], scale)
     if frame is None:
         return None
-    return Plot(name, frame, _finite(points.values[-1]), *_paths(name, points, frame))
+    return Plot(name, frame, points.values[-1], *_paths(name, points, frame), frame.marks(points))
 
 
 def _paths(name: str, points: metrics.Points, frame: Frame) -> tuple[str, str]:

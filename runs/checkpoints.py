@@ -3,7 +3,7 @@
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial as partial_of
@@ -34,10 +34,11 @@ class Checkpoint:
         return {name: word for name, value in self.metrics.items() if (word := metrics.infinity(value))}
 
 
-def of(run: TunixRun) -> list[Checkpoint]:
-    """The committed ones, by step, with the metrics at their steps. One query where there is one at all."""
+def of(run: TunixRun, names: Sequence[str] | None = None) -> list[Checkpoint]:
+    """The committed ones, by step, with the metrics at their steps, or those that are named. One query where there is
+    one at all."""
     found = on_disk(run)
-    values = metrics.at_steps(run, [each.step for each in found]) if found else {}
+    values = metrics.at_steps(run, [each.step for each in found], names) if found else {}
     return [Checkpoint(each.step, each.path, each.bytes, each.committed_at, values[each.step]) for each in found]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runs.metrics import is_of_the_machine
-from runs.models import TunixRun
+from runs.models import MetricSeries, TunixRun
 
 MAX_RUNS = 100
 # A table of more columns is not read; charts of more lines are.
@@ -47,10 +47,10 @@ class Section:
         return all(row.same for row in self.rows)
 
 
-def sections(runs: Sequence[TunixRun]) -> list[Section]:
-    """`runs` with their metrics prefetched. A section without a row is left out."""
+def sections(runs: Sequence[TunixRun], names: Sequence[str] | None = None) -> list[Section]:
+    """With the last values of the model's metrics, or of those that `names` names. One without a row is left out."""
     found = [
-        Section("Results", [*_results(runs), *_metrics(runs)]),
+        Section("Results", [*_results(runs), *_metrics(runs, names)]),
         Section("Configuration", _rows(runs, _configuration)),
         Section("Environment", _rows(runs, _environment)),
         Section("Packages", _rows(runs, lambda run: run.provenance.get("versions"))),
@@ -64,14 +64,12 @@ def _results(runs: Sequence[TunixRun]) -> list[Row]:
     return [row for row in rows if any(value not in (None, "") for value in row.values)]
 
 
-def _metrics(runs: Sequence[TunixRun]) -> list[Row]:
+def _metrics(runs: Sequence[TunixRun], names: Sequence[str] | None) -> list[Row]:
     """The model's: what the machines did differs in any case."""
-    last = [
-        {series.name: series.last_value for series in run.metrics.all() if not is_of_the_machine(series.name)}
-        for run in runs
-    ]
-    names = sorted({name for each in last for name in each})
-    return [_row_of_metric(name, [each.get(name) for each in last]) for name in names]
+    series = MetricSeries.objects.filter(run__in=runs, **({} if names is None else {"name__in": names}))
+    last = {(each.run_id, each.name): each.last for each in series if not is_of_the_machine(each.name)}
+    ordered = sorted({name for _, name in last})
+    return [_row_of_metric(name, [last.get((run.pk, name)) for run in runs]) for name in ordered]
 
 
 def _row_of_metric(name: str, values: list[float | None]) -> Row:

@@ -19,7 +19,7 @@ from typing import Any
 from zlib import crc32
 
 from django.db import transaction
-from django.db.models import Max, Min, QuerySet, Sum
+from django.db.models import Max, Min, Q, QuerySet, Sum
 
 from runs.limits import METRIC_NAME_LENGTH, POINTS_PER_RUN
 from runs.models import MetricBlock, MetricSeries, TunixRun
@@ -244,7 +244,13 @@ def _summarize(series: dict[str, MetricSeries], batch: Batch) -> None:
         step, value, _ = max(reversed(batch[name]), key=lambda point: point[0])
         if step >= each.last_step:
             each.last_step, each.last_value = step, None if math.isnan(value) else value
-    MetricSeries.objects.bulk_update(series.values(), ["count", "minimum", "maximum", "last_step", "last_value"])
+    # All of them are there. bulk_update would take 20 times as long for thousands.
+    MetricSeries.objects.bulk_create(
+        series.values(),
+        update_conflicts=True,
+        unique_fields=["pk"],
+        update_fields=["count", "minimum", "maximum", "last_step", "last_value"],
+    )
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
@@ -254,11 +260,23 @@ def series(run: TunixRun) -> list[MetricSeries]:
     return list(run.metrics.all())
 
 
-def version(run: TunixRun) -> str:
-    """Another one when points have come."""
-    columns = ("pk", "count", "last_step", "last_value", "minimum", "maximum")
-    summaries = [[getattr(each, column) for column in columns] for each in series(run)]
-    return f"{crc32(repr(summaries).encode()):08x}"
+def losses(run: TunixRun, count: int) -> list[MetricSeries]:
+    """The first `count` of those whose names say that they are one."""
+    named = Q(name="loss") | Q(name__endswith="/loss") | Q(name__endswith="_loss")
+    return list(run.metrics.filter(named)[:count])
+
+
+def names(runs: Iterable[TunixRun]) -> list[str]:
+    """Of all metrics that any of these runs has."""
+    found = MetricSeries.objects.filter(run__in=list(runs))
+    return list(found.order_by("name").values_list("name", flat=True).distinct())
+
+
+def version(run: TunixRun, of: Sequence[str]) -> str:
+    """Another one when points of these metrics have come."""
+    columns = ("name", "count", "last_step", "last_value", "minimum", "maximum")
+    summaries = run.metrics.filter(name__in=of).order_by("name").values_list(*columns)
+    return f"{crc32(repr(list(summaries)).encode()):08x}"
 
 
 def read(
@@ -352,10 +370,13 @@ def _of_broken(stretch: "array[float]", start: int) -> Iterator[int]:
         yield start + max(whole, key=stretch.__getitem__)
 
 
-def at_steps(run: TunixRun, steps: Iterable[int]) -> dict[int, dict[str, float]]:
-    """What each series of the model said at each of these steps or, where it said nothing, shortly before."""
+def at_steps(run: TunixRun, steps: Iterable[int], of: Sequence[str] | None = None) -> dict[int, dict[str, float]]:
+    """What each series of the model, or those named, said at each of these steps or, where it said nothing, shortly
+    before."""
     found: dict[int, dict[str, float]] = {step: {} for step in steps}
     blocks = MetricBlock.objects.filter(series__run=run, number__in={step // BLOCK_STEPS for step in found})
+    if of is not None:
+        blocks = blocks.filter(series__name__in=of)
     for name, number, stored in blocks.values_list("series__name", "number", "points").order_by("series__name"):
         if is_of_the_machine(name):
             continue

@@ -14,6 +14,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import access
+from runs.charts import Scale
 from runs.models import TunixRun
 from runs.terminal import Span
 
@@ -211,6 +212,12 @@ def brief(value: Any) -> str:
     """A hash as the 10 characters that people compare, anything else as JSON."""
     text = as_json(value)
     return text[:10] if len(text) >= 40 and all(each in "0123456789abcdef" for each in text) else text
+
+
+@register.filter
+def of_prefix(scale: Scale, prefix: str) -> Scale:
+    """All metrics whose names have `prefix`."""
+    return scale.of(prefix)
 
 
 @register.filter

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from datetime import timedelta
 from itertools import accumulate
 
@@ -9,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from runs import charts, metrics, progress
-from runs.tests.helpers import create_run
+from runs.tests.helpers import create_run, slowness
 
 pytestmark = pytest.mark.django_db
 
@@ -60,9 +61,82 @@ def test_what_is_no_number_is_a_gap_and_a_lonely_point_is_seen(run):
     assert "nan" not in plot.line and "inf" not in plot.line and (plot.frame.low, plot.frame.high) == (1, 3)
 
 
-def test_a_series_of_nothing_finite_has_no_plot(run):
-    log(run, "train/loss", [math.nan, math.inf])
-    assert charts.groups(run) == []
+def test_a_series_of_nothing_finite_is_drawn_as_that(run, client):
+    log(run, "eval/acc", [math.nan] * 100)
+    log(run, "mixed", [1, math.nan, math.nan, math.inf, 2, -math.inf])
+    found = plots(run)
+    plot = found["eval/acc"]
+    assert plot.frame.is_blank and (plot.line, plot.raw) == ("", "") and math.isnan(plot.last)
+    assert [(mark.path, mark.said) for mark in plot.marks] == [("M0 60H600", "NaN at steps 1–100")]
+    assert [(mark.path, mark.said) for mark in found["mixed"].marks] == [
+        ("M120 60H240", "NaN at steps 2–3"), ("M360 2H360", "+∞ at step 4"), ("M600 118H600", "−∞ at step 6"),
+    ]  # fmt: skip
+    page = client.get(f"/runs/{run.run_id}/").content.decode()
+    assert 'data-plot="eval/acc"' in page and "NaN at steps 1–100" in page and "no finite value" in page
+    assert '<span data-run="0">NaN</span>' in page and '<span data-run="0">−∞</span>' in page
+    assert "nan" not in plot.line and charts.groups(run, charts.Scale(log=True))[0].plots
+
+
+def test_several_that_are_nan(run, client):
+    other = create_run(mode="local")
+    for each in (run, other):
+        log(each, "eval/acc", [math.nan] * 3)
+        log(each, "x/loss", [math.inf] * 2)
+    assert [overlay.said for overlay in charts.overlays([run, other])] == [["NaN at steps 1–3"], ["+∞ at steps 1–2"]]
+    page = client.get(f"/compare/?run={run.run_id}&run={other.run_id}").content.decode()
+    assert (
+        page.count('data-plot="eval/acc"') == 1 and page.count("<td>NaN</td>") == 2 and page.count("<td>+∞</td>") == 2
+    )
+    assert 'class="differs">NaN' not in page
+
+
+# --- ten thousand of them ---------------------------------------------------------------------------------------------
+
+
+def many(run, count=10_000):
+    batch = {f"grad_norm/layer_{n}": [(10, 1.0, 1.7e9)] for n in range(count - 4)}
+    batch |= {name: [(1, 2.0, 1.7e9), (2, 1.0, 1.7e9)] for name in ("train/loss", "train/lr", "eval/acc", "system/cpu")}
+    metrics.append(run.pk, batch)
+
+
+def test_a_page_of_ten_thousand_metrics_is_small_and_quick(run, client):
+    many(run)
+    address = f"/runs/{run.run_id}/"
+    client.get(address)
+    taken = []
+    for _ in range(5):
+        began = time.perf_counter()
+        page = client.get(address).content.decode()
+        taken.append(time.perf_counter() - began)
+    print(f"a page of 10,000 metrics: {min(taken):.3f} s, {len(page):,} bytes")
+    assert min(taken) < 0.2 * slowness() and len(page) < 100_000
+    assert re.findall('data-plot="([^"]+)"', page)[:3] == ["train/loss", "train/lr", "eval/acc"]
+    assert page.count("data-plot=") == 4 + 12 and 'data-plot="system/cpu"' in page
+    assert "The first 12 of 9,996" in page and "?metric=grad_norm%2F#run-charts" in page
+
+
+def test_they_are_found_by_a_part_of_their_names_a_page_at_a_time(run, client):
+    many(run, 1_000)
+    page = client.get(f"/runs/{run.run_id}/?metric=LAYER_9").content.decode()
+    assert page.count("data-plot=") == 60 and "Plots 1–60 of 107, of 1,000 metrics" in page
+    assert "?metric=LAYER_9&amp;plots=2" in page and "All metrics" in page
+    page = client.get(f"/runs/{run.run_id}/charts/?metric=LAYER_9&plots=2&scale=log").content.decode()
+    assert page.count("data-plot=") == 47 and "Plots 61–107 of 107" in page
+    assert "?scale=log&amp;metric=LAYER_9&amp;plots=2&amp;seen=" in page, "a poll asks for the same"
+    assert "No metric has “nothing”" in client.get(f"/runs/{run.run_id}/?metric=nothing").content.decode()
+    assert client.get(f"/runs/{run.run_id}/?metric=layer_9&plots=999").content.decode().count("data-plot=") == 47
+
+
+def test_two_of_ten_thousand_are_compared_a_page_at_a_time(run, client):
+    other = create_run(mode="local")
+    many(run), many(other, 500)
+    address = f"/compare/?run={run.run_id}&run={other.run_id}"
+    page = client.get(address).content.decode()
+    assert page.count("data-plot=") == 24 and 'data-plot="train/loss"' in page
+    assert "Metrics 1–24 of 9,999, here and in the table" in page
+    assert len(page) < 200_000
+    page = client.get(address + "&metric=layer_77&plots=2").content.decode()
+    assert "grad_norm/layer_77" in page and 'data-plot="train/loss"' not in page
 
 
 def test_one_point_and_a_level_line_are_within_the_picture(run):

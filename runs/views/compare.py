@@ -22,12 +22,14 @@ def compare(request: HttpRequest) -> HttpResponse:
         return render(request, "runs/compare.html", context, status=422 if run_ids else 200)
     scale = scale_of(request)
     columns = runs[: comparison.MAX_COLUMNS]
-    sections = comparison.sections(columns)
+    chosen = charts.of_several(runs, scale)
+    sections = comparison.sections(columns, chosen.names)
     context = {
         "runs": runs,
         "missing": missing,
         "columns": columns,
-        "overlays": charts.overlays(runs, scale),
+        "chosen": chosen,
+        "overlays": charts.overlays(runs, scale, chosen),
         "scale": scale,
         "sections": sections,
         "same_count": sum(row.same for section in sections for row in section.rows),
@@ -38,7 +40,7 @@ def compare(request: HttpRequest) -> HttpResponse:
 
 def _found(run_ids: list[uuid.UUID]) -> tuple[list[TunixRun], list[str]]:
     """The runs in the order of the address, and the IDs of those that are not here."""
-    alive = TunixRun.objects.alive().filter(pk__in=run_ids).prefetch_related("metrics").in_bulk()
+    alive = TunixRun.objects.alive().filter(pk__in=run_ids).in_bulk()
     return [alive[each] for each in run_ids if each in alive], [str(each) for each in run_ids if each not in alive]
 
 

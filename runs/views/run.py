@@ -1,5 +1,6 @@
 """One run: its page, and what can be done with it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -14,13 +15,18 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from core.errors import Refusal
 from runs import access, charts, checkpoints, metrics, notices, progress, provenance, services, timeline, trash
+from runs.charts import Scale
 from runs.forms import AnnotateForm
 from runs.models import TunixRun
+from runs.selection import Shown, shown
 from runs.views.log import log_of, new_lines
 from runs.views.shared import dataset_of, nothing_new, owner_of, part, run_or_404, scale_of, uuid_or_404
 
 # What a run's page asks for in several places.
-RELATED = ("tags", "metrics")
+RELATED = ("tags",)
+# What the table of checkpoints shows of a step.
+OF_CHECKPOINTS = ("eval/loss",)
+LOSSES_SHOWN = 6
 
 
 @require_POST
@@ -56,7 +62,7 @@ def _page(request: HttpRequest, run: TunixRun, form: AnnotateForm) -> dict[str, 
         "comparison": _comparison(run),
         "events": timeline.of(run),
         **_head(run),
-        **_charts(request, run, _version(run)),
+        **_charts(run, *_chosen(request, run)),
         **log_of(run, request),
     }
 
@@ -82,7 +88,7 @@ def _head(run: TunixRun) -> dict[str, Any]:
         "killed_at": (run.cancel_requested_at or timezone.now()) + timedelta(seconds=settings.GRACE_SECONDS),
         "progress": progress.of(run),
         "notices": notices.parsed(run.notices),
-        "losses": [each for each in metrics.series(run) if each.name.endswith("/loss")],
+        "losses": metrics.losses(run, LOSSES_SHOWN),
         "last_checkpoint": partial(checkpoints.last, run),
         **dataset_of(run),
     }
@@ -97,27 +103,30 @@ def _comparison(run: TunixRun) -> provenance.Comparison | None:
 @require_safe
 def run_charts(request: HttpRequest, run_id: str) -> HttpResponse:
     """The charts, and the checkpoints beside them, for a page that follows a run. `?seen=` says which it has."""
-    run = run_or_404(run_id, "metrics")
-    version = _version(run)
+    run = run_or_404(run_id)
+    scale, chosen, version = _chosen(request, run)
     if request.GET.get("seen") == version and not run.is_terminal:
         return nothing_new()
-    return render(request, "runs/_charts.html", {"run": run, "polled": True, **_charts(request, run, version)})
+    return render(request, "runs/_charts.html", {"run": run, "polled": True, **_charts(run, scale, chosen, version)})
 
 
-def _charts(request: HttpRequest, run: TunixRun, version: str) -> dict[str, Any]:
+def _chosen(request: HttpRequest, run: TunixRun) -> tuple[Scale, Shown, str]:
+    """Which metrics are drawn and how, and the version of what the charts and the checkpoints then show."""
     scale = scale_of(request)
+    chosen = shown(metrics.names([run]), scale.text, scale.page)
+    found = checkpoints.on_disk(run)
+    version = f"{metrics.version(run, chosen.names)}-{chosen.total}-{len(found)}-{found[-1].step if found else ''}"
+    return replace(scale, page=chosen.page), chosen, version
+
+
+def _charts(run: TunixRun, scale: Scale, chosen: Shown, version: str) -> dict[str, Any]:
     return {
         "version": version,
-        "groups": charts.groups(run, scale) if run.mode == TunixRun.Mode.LOCAL else [],
+        "groups": charts.groups(run, scale, chosen) if run.mode == TunixRun.Mode.LOCAL else [],
+        "chosen": chosen,
         "scale": scale,
-        "checkpoints": checkpoints.of(run)[::-1],
+        "checkpoints": checkpoints.of(run, OF_CHECKPOINTS)[::-1],
     }
-
-
-def _version(run: TunixRun) -> str:
-    """Of what the charts and the checkpoints show."""
-    found = checkpoints.on_disk(run)
-    return f"{metrics.version(run)}-{len(found)}-{found[-1].step if found else ''}"
 
 
 @require_safe

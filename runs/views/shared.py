@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 
 from runs import datasets
 from runs.charts import Scale
+from runs.limits import METRIC_NAME_LENGTH
 from runs.models import TunixRun
 
 
@@ -40,9 +41,12 @@ def dataset_of(run: TunixRun) -> dict[str, Any]:
 
 
 def scale_of(request: HttpRequest) -> Scale:
-    """How a page's charts are drawn: `?scale=log`, `first_step`, `last_step`. What is no step is as if not there."""
-    log = request.GET.get("scale") == "log"
-    return Scale(log, number_in(request, "first_step"), number_in(request, "last_step"))
+    """How a page's charts are drawn: `?scale=log`, `first_step`, `last_step`. Of which metrics: `metric`, a part of
+    their names, and `plots`, a page. What is no number is as if not there.
+    """
+    log, text = request.GET.get("scale") == "log", request.GET.get("metric", "").strip()[:METRIC_NAME_LENGTH]
+    first, last, page = (number_in(request, name) for name in ("first_step", "last_step", "plots"))
+    return Scale(log, first, last, text, page or 1)
 
 
 def number_in(request: HttpRequest, name: str) -> int | None:

@@ -106,7 +106,25 @@
   // --- values under the pointer, at the same step in every plot ---------------------------------------------------------
 
   let points = null; // {section, runs: [series by name]}: fetched when the pointer first comes to a plot
-  const four = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
+  const four = ({ value, infinite }) => {
+    if (value === null) return { Infinity: "+∞", "-Infinity": "−∞" }[infinite] ?? "NaN";
+    return Number(value.toPrecision(4)).toString();
+  };
+  // Of very many metrics only those that are drawn are fetched, so many at once as an address has room for.
+  const namesOf = (section) => {
+    const pieces = [""];
+    if (!("some" in section.dataset)) return pieces;
+    for (const plot of all("[data-plot]", section)) {
+      const name = "&name=" + encodeURIComponent(plot.dataset.plot);
+      if (pieces[0].length + name.length > 2000) pieces.unshift("");
+      pieces[0] += name;
+    }
+    return pieces;
+  };
+  const seriesAt = async (address, pieces) => {
+    const answers = await Promise.all(pieces.map((piece) => fetch(address + piece).then((answer) => (answer.ok ? answer.json() : {})).catch(() => ({}))));
+    return Object.assign({}, ...answers);
+  };
   const nearest = (series, step) => {
     let low = 0;
     for (let high = series.length - 1; low < high;) {
@@ -133,7 +151,7 @@
         const series = step === null ? null : points.runs[place.dataset.run]?.[name];
         const point = series?.length ? nearest(series, step) : null;
         at ??= point?.step ?? null;
-        say(place, point ? four(point.value) : place.dataset.last);
+        say(place, point ? four(point) : place.dataset.last);
       }
       const label = plot.querySelector("[data-at]");
       if (label) say(label, at === null ? "" : `step ${at.toLocaleString("en")}: `);
@@ -157,8 +175,8 @@
     if (points?.section !== section) {
       points = { section, runs: [] };
       const addresses = section.dataset.points.trim().split(" ");
-      const answers = await Promise.all(addresses.map((each) => fetch(each).then((answer) => (answer.ok ? answer.json() : {})).catch(() => ({}))));
-      points.runs = answers;
+      const pieces = namesOf(section);
+      points.runs = await Promise.all(addresses.map((each) => seriesAt(each, pieces)));
     }
     points.shown = true;
     readAt(step);
