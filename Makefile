@@ -5,10 +5,10 @@
 help: ## list these targets
 	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
-run: .venv/requirements.txt ## serve on http://127.0.0.1:8000 until Ctrl-C (PORT, TUNIX_RT_HOME)
+run: .venv/requirements.txt ## serve on http://127.0.0.1:8000 until Ctrl-C, and install Tunix beside it (PORT, TUNIX_RT_HOME, TUNIX=0)
 	@scripts/serve
 
-tunix: .venv-tunix/requirements-tunix.txt ## install Google's Tunix into .venv-tunix (1.6 GB, 3 minutes)
+tunix: .venv-tunix/requirements-tunix.txt ## install Google's Tunix into .venv-tunix (1.3 GB, half a minute)
 
 train: .venv/requirements.txt tunix ## train the built-in model for a minute, as a run of this registry (TUNIX_RT_HOME)
 	@scripts/train
@@ -46,7 +46,7 @@ sbom: .venv/requirements-dev.txt ## write the bills of materials of server and t
 	@scripts/sbom
 
 clean: ## remove .venv, .venv-tunix and what tools left; runs and datasets in var/ stay
-	@rm -rf .venv .venv-* .venv*.lock .coverage* htmlcov sbom screenshots test-results .hypothesis .schemathesis
+	@rm -rf .venv .venv-* .venv.lock .coverage* htmlcov sbom screenshots test-results .hypothesis .schemathesis
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
@@ -57,5 +57,5 @@ clean: ## remove .venv, .venv-tunix and what tools left; runs and datasets in va
 .venv/requirements-dev.txt: requirements-dev.txt .venv/requirements.txt
 	@scripts/install requirements-dev.txt
 
-.venv-tunix/requirements-tunix.txt: requirements-tunix.txt
-	@scripts/install requirements-tunix.txt .venv-tunix
+.venv-tunix/requirements-tunix.txt: requirements-tunix.txt | .venv/requirements.txt
+	@.venv/bin/python scripts/install_tunix.py

@@ -330,6 +330,7 @@ class Event(models.Model):
         LOGIN = "login", "signed in"
         LOGIN_FAILED = "login_failed", "failed to sign in"
         LOGOUT = "logout", "signed out"
+        INSTALL = "install", "asked to install Tunix again"
         ADMIN = "admin", "edited in the admin"
 
     moment = models.DateTimeField(default=timezone.now, editable=False)

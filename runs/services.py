@@ -27,6 +27,7 @@ from runs import (
     checkpoints,
     datasets,
     dry_run,
+    installation,
     lifecycle,
     metrics,
     notices,
@@ -48,6 +49,12 @@ Act = Event.Act
 
 class LocalRunsUnavailable(Refusal):
     """A training was asked for and cannot be started here. Nothing was recorded."""
+
+    kind = Kind.NOT_AVAILABLE
+
+
+class InstallsNothing(Refusal):
+    """No installer listens beside this server."""
 
     kind = Kind.NOT_AVAILABLE
 
@@ -440,6 +447,15 @@ def release(run_id: uuid.UUID) -> bool:
     if released and run:
         LocalExecutor().end(run)
     return released
+
+
+def install_tunix() -> None:
+    """Have the installation that failed beside this server tried again. Raises InstallsNothing."""
+    access.require(Right.OPERATE)
+    with transaction.atomic():
+        audit.record(Act.INSTALL, subject="Tunix")
+    if not installation.ask_again():
+        raise InstallsNothing("Nothing installs Tunix beside this server: run `make tunix`, or start `make run` again.")
 
 
 def expect_upload(announced_bytes: int) -> None:

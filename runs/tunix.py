@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
+
+from runs import installation
 
 INSTALL_HINT = "install it with `make tunix`"
 # Importing tunix loads JAX, 3.8 s; its metadata says the version in 0.05 s.
@@ -38,6 +40,8 @@ class Availability:
 
     # A dry run, the registry and every page work without Tunix.
     runtime_required: bool = False
+    # While it is installed beside this server: how many packages of how many are.
+    installing: dict[str, int] | None = None
 
 
 def training_command() -> str:
@@ -46,9 +50,26 @@ def training_command() -> str:
 
 
 def availability() -> Availability:
-    """Whether local runs can train here. Asked of the machine at most every 30 seconds."""
+    """Whether local runs can train here. The machine is asked at most every 30 seconds, and when a Python has come."""
+    command, python = settings.TUNIX_COMMAND, settings.TUNIX_PYTHON
     with _asking:
-        return _availability(settings.TUNIX_COMMAND, settings.TUNIX_PYTHON, period())
+        found = _availability(command, python, (period(), _identity(python)))
+    if found.available or command.strip():
+        return found
+    under_way = installation.current()
+    if under_way is None:
+        return found
+    installing = None if under_way.reason else {"done": under_way.done, "total": under_way.total}
+    return replace(found, message=under_way.message, installing=installing)
+
+
+def _identity(python: str) -> tuple[int, int] | None:
+    """Another one when the environment of this Python is put in place, or taken away."""
+    try:
+        found = Path(python).parent.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def period() -> int:
@@ -85,7 +106,7 @@ def _ask(python: str, script: str, *arguments: str) -> "subprocess.CompletedProc
 
 
 @lru_cache(maxsize=4)
-def _availability(command: str, python: str, _period: int) -> Availability:
+def _availability(command: str, python: str, _when: tuple[int, tuple[int, int] | None]) -> Availability:
     return _own_command(command, python) if command.strip() else _tunix_of(python)
 
 

@@ -2,11 +2,27 @@
 
 from django.urls import path
 
-from runs.views import account, bulk, compare, datasets, events, export, history, log, overview, run, saved, trash
+from runs.views import (
+    account,
+    bulk,
+    compare,
+    datasets,
+    events,
+    export,
+    history,
+    installation,
+    log,
+    overview,
+    run,
+    saved,
+    trash,
+)
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("launch/", overview.launch, name="launch"),
+    path("training/", installation.training, name="training"),
+    path("training/install/", installation.install, name="tunix-install"),
     path("history-panel/", overview.history_panel, name="history-panel"),
     path("runs/", history.history, name="history"),
     path("runs/bulk/", bulk.bulk, name="bulk"),

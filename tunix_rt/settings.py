@@ -87,7 +87,9 @@ FORCE_SCRIPT_NAME = PREFIX or None
 
 # --- what runs may do -------------------------------------------------------------------------------------------------
 
-TUNIX_PYTHON = env.str("TUNIX_PYTHON", str(BASE_DIR / ".venv-tunix" / "bin" / "python"))
+# Where scripts/install_tunix.py installs, and whose Python trains unless another one is named.
+TUNIX_VENV = BASE_DIR / ".venv-tunix"
+TUNIX_PYTHON = env.str("TUNIX_PYTHON", "") or str(TUNIX_VENV / "bin" / "python")
 TUNIX_COMMAND = env.str("TUNIX_COMMAND", "")
 # What of the machine a trainer is left, and as which Unix user it runs.
 CONFINE = one_of("TUNIX_RT_CONFINE", ("auto", "landlock", "off"), "auto")

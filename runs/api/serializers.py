@@ -288,11 +288,17 @@ class DatasetListSerializer(serializers.Serializer):
     data = DatasetSerializer(many=True)  # type: ignore[assignment]
 
 
+class InstallingSerializer(serializers.Serializer):
+    done = serializers.IntegerField(help_text="Packages that are installed.")
+    total = serializers.IntegerField()
+
+
 class TunixStatusSerializer(serializers.Serializer):
     available = serializers.BooleanField()
     version = serializers.CharField(allow_null=True)
     runtime_required = serializers.BooleanField()
     message = serializers.CharField()
+    installing = InstallingSerializer(allow_null=True, help_text="While Tunix is being installed beside the server.")
 
 
 class ErrorSerializer(serializers.Serializer):

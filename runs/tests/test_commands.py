@@ -87,7 +87,8 @@ def test_dry_run_of_a_name_that_can_be_none_is_not_recorded(data_dir):
 
 @pytest.mark.django_db
 def test_bootstrap_fills_a_new_registry_once(data_dir):
-    assert "Added the example dataset arithmetic-v1." in say("bootstrap")
+    said = say("bootstrap")
+    assert "Added the example dataset arithmetic-v1." in said and "Added the example dataset arithmetic-v2." in said
     assert say("bootstrap") == ""
     run = TunixRun.objects.get()
     assert (run.dataset_key, run.model_id, run.status) == ("arithmetic-v1", "tunix-rt/tiny-qwen3", "completed")

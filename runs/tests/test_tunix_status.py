@@ -21,6 +21,7 @@ def test_not_installed(api, settings):
         "version": None,
         "runtime_required": False,
         "message": "Tunix is not installed: install it with `make tunix`",
+        "installing": None,
     }
 
 
@@ -31,6 +32,7 @@ def test_it_works(api, settings, tmp_path):
         "version": "0.1.3",
         "runtime_required": False,
         "message": "Tunix 0.1.3 is available",
+        "installing": None,
     }
 
 

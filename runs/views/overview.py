@@ -19,6 +19,7 @@ from runs.execution import wake
 from runs.forms import LaunchForm, UploadForm
 from runs.lifecycle import QUEUE_ORDER
 from runs.models import TunixRun
+from runs.views.installation import training_panel
 from runs.views.shared import owner_of, run_or_404
 
 PANEL_ROWS = 10
@@ -64,6 +65,7 @@ def _overview(**context: Any) -> dict[str, Any]:
         "datasets_bytes": sum(each.manifest["bytes"] for each in datasets.list_all()),
         "models": alive.known("model_id"),
         "upload": UploadForm(),
+        **training_panel(),
         **context,
     }
 

@@ -1,4 +1,4 @@
-"""Give a new registry something to look at: the example dataset and a dry run of it. A used one stays as it is."""
+"""Give a new registry something to look at: the example datasets and a dry run. A used one stays as it is."""
 
 from typing import Any
 
@@ -12,29 +12,29 @@ from runs.management.commands.add_dataset import add_file
 from runs.management.requests import launch_request
 from runs.models import TunixRun
 
-EXAMPLE = settings.BASE_DIR / "examples" / "arithmetic-v1.jsonl"
-EXAMPLE_NAME = ("arithmetic", "v1")
-EXAMPLE_KEY = "-".join(EXAMPLE_NAME)
+# The second has the sums worked out: a small model learns from it.
+EXAMPLES = ("arithmetic-v1", "arithmetic-v2")
 
 
 class Command(BaseCommand):
-    help = "Add the example dataset, record one dry run where there is no run at all, then do the housekeeping."
+    help = "Add the example datasets, record one dry run where there is no run at all, then do the housekeeping."
 
     def handle(self, **_: Any) -> None:
-        if not _has_example():
-            add_file(EXAMPLE, *EXAMPLE_NAME)
-            self.stdout.write(f"Added the example dataset {EXAMPLE_KEY}.")
+        for key in EXAMPLES:
+            if not _has(key):
+                add_file(settings.BASE_DIR / "examples" / f"{key}.jsonl", *key.split("-"))
+                self.stdout.write(f"Added the example dataset {key}.")
         # The trash counts: whoever deleted the first run does not want it back at every start.
         if not TunixRun.objects.exists():
-            run = services.launch(launch_request(EXAMPLE_KEY, DEFAULT_MODEL))
-            self.stdout.write(f"Recorded a dry run of {EXAMPLE_KEY}: {run.message}.")
+            run = services.launch(launch_request(EXAMPLES[0], DEFAULT_MODEL))
+            self.stdout.write(f"Recorded a dry run of {EXAMPLES[0]}: {run.message}.")
         call_command("housekeeping", stdout=self.stdout)
 
 
-def _has_example() -> bool:
+def _has(key: str) -> bool:
     """Whether the key is taken: by the example, or by whatever else a user has put there, which stays."""
     try:
-        datasets.get(EXAMPLE_KEY)
+        datasets.get(key)
     except datasets.DatasetNotFound:
         return False
     except datasets.ManifestInvalid:
