@@ -13,7 +13,7 @@ RUN scripts/install requirements.txt
 # Tunix is 1.6 GB: for those who ask for it, with TUNIX=1.
 ARG TUNIX=
 COPY requirements-tunix.txt ./
-RUN if [ -n "$TUNIX" ]; then scripts/install requirements-tunix.txt .venv-tunix; fi
+RUN if [ "${TUNIX:-0}" != 0 ]; then scripts/install requirements-tunix.txt .venv-tunix; fi
 
 COPY . .
 # What is collected is for its owner's eyes, and so is all code where a checkout was: here it is read by another user.
