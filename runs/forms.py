@@ -87,7 +87,9 @@ def _training_field(name: str) -> forms.Field:
 
 class LaunchForm(AccessibleForm):
     dataset_key = forms.CharField(label="Dataset", max_length=KEY_LENGTH, validators=[validation.dataset_key])
-    model_id = forms.CharField(label="Model", max_length=KEY_LENGTH, initial=DEFAULT_MODEL)
+    model_id = forms.CharField(
+        label="Model", max_length=KEY_LENGTH, initial=DEFAULT_MODEL, validators=[validation.model_id]
+    )
     learning_rate = _training_field("learning_rate")
     num_epochs = _training_field("num_epochs")
     batch_size = _training_field("batch_size")

@@ -25,6 +25,8 @@ JSON_PARTS = 60_000
 ROW_PARTS = 20_000
 # Of one object: as many as a run may have metrics.
 JSON_NAMES = 10_000
+# Of one stream of a run; the middle of a longer one is left out.
+LOG_BYTES = 256 * 1024 * 1024
 DAY = 24 * 3600
 
 

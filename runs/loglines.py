@@ -53,7 +53,7 @@ class Page:
 
 
 def tail(run: TunixRun, stream: str, *, fold: bool = True) -> Page:
-    """The last 48 KB. Raises OSError."""
+    """The last 48 KB."""
     start = max(0, logs.size(run, stream) - PAGE_BYTES)
     page = at(run, stream, start, fold=fold)
     for further in FURTHER_BYTES:
@@ -73,7 +73,7 @@ def at(
     run: TunixRun, stream: str, offset: int, *, in_line: bool = False, fold: bool = True, bytes_of: int = PAGE_BYTES
 ) -> Page:
     """48 KB from the first line on that begins at `offset` or after; with `in_line`, or where a line is longer than a
-    page, from `offset` itself on. Raises OSError."""
+    page, from `offset` itself on."""
     data, _ = logs.raw(run, stream, max(0, offset - 1), bytes_of + 1)
     if offset > 0 and not in_line and (skipped := data.find(b"\n") + 1):
         offset, data = offset - 1 + skipped, data[skipped:]
@@ -86,7 +86,7 @@ def at(
 
 def after(run: TunixRun, stream: str, offset: int, number: int, state: State | None = None) -> Page:
     """What has come since: from `offset` on, where line `number` begins. `state` is that of the page which has what was
-    before. Raises OSError."""
+    before."""
     size = logs.size(run, stream)
     if size - offset > MAX_NEW_BYTES:
         return tail(run, stream)

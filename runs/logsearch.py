@@ -6,6 +6,7 @@ that somebody makes shorter kills whoever reads it.
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import selectors
@@ -66,15 +67,9 @@ def search(
 
     Sequences for a terminal are no part of a line. Ends early when `gone` says that nobody waits. Raises Busy, OSError.
     """
-    if run.mode == TunixRun.Mode.DRY_RUN:
-        data = getattr(run, stream).encode()
-        scan = Scan(lambda begin, count: data[begin : begin + count], text)
-        hits = list(scan.hits(offset, number, time.monotonic() + SECONDS))
-        return _result(hits, scan.outcome, len(data))
-    try:
-        log = logs.opened(run, stream)
-    except FileNotFoundError:
-        return _result([], Outcome(0, None, None), 0)
+    log, _ = logs.opened(run, stream)
+    if isinstance(log, io.BytesIO):
+        return _in_record(log.getvalue(), text, offset, number)
     with log, _slot() as slot:
         lines = _lines_of(log.fileno(), slot, {"text": text, "offset": offset, "number": number}, gone)
         size = os.fstat(log.fileno()).st_size
@@ -84,6 +79,12 @@ def search(
         at = (hits[-1].offset, hits[-1].number) if hits else (offset, number)
         outcome = Outcome(at[0], *at)
     return _result(hits, outcome, size)
+
+
+def _in_record(data: bytes, text: str, offset: int, number: int) -> Found:
+    scan = Scan(lambda begin, count: data[begin : begin + count], text)
+    hits = list(scan.hits(offset, number, time.monotonic() + SECONDS))
+    return _result(hits, scan.outcome, len(data))
 
 
 def _result(hits: list[Hit], outcome: Outcome, size: int) -> Found:

@@ -48,6 +48,9 @@ class Kind(StrEnum):
     CLAIM_EXPIRED = "claim_expired"
     METRIC_LINES_UNREAD = "metric_lines_unread"
     METRIC_POINTS_OMITTED = "metric_points_omitted"
+    FACTS_REFUSED = "facts_refused"
+    METRICS_UNREAD = "metrics_unread"
+    RESULT_REFUSED = "result_refused"
 
 
 # For one, and for several: {count} is a number, {size} a number of bytes.
@@ -104,6 +107,9 @@ SENTENCES: dict[Kind, tuple[str, str]] = {
         "1 point of a metric was left out",
         "{count} points of metrics were left out",
     ),
+    Kind.FACTS_REFUSED: ("A part of what the trainer said about itself in trainer.json was not taken",) * 2,
+    Kind.METRICS_UNREAD: ("The last {size} of metrics.jsonl were not read: there was more than could be in time",) * 2,
+    Kind.RESULT_REFUSED: ("The result in the run's directory was not taken",) * 2,
 }
 
 

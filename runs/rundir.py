@@ -1,13 +1,17 @@
-"""A run's own directory: what lies where, and the result that survives a database that is away."""
+"""A run's own directory: what lies where. The training script writes there too, so files.py does what is done in it."""
 
 import json
-import os
 import uuid
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+
+from core import files
+
+# A directory of more entries is measured as far as that: it takes about a second.
+MAX_MEASURED = 200_000
 
 
 class RunDirectory:
@@ -44,6 +48,7 @@ class RunDirectory:
 
     @property
     def result(self) -> Path:
+        """How the run ended, see execution/exit_file.py."""
         return self.path / "exit.json"
 
     def log(self, stream: str) -> Path:
@@ -56,48 +61,25 @@ class RunDirectory:
             raise ValueError(f"output directory {output_dir} leaves the run's own directory")
         return target
 
-    def write_result(self, result: dict[str, Any]) -> None:
-        """Before the database hears of it. Raises OSError."""
-        _write_whole(self.result, json.dumps(result, default=datetime.isoformat))
-
     def write_record(self, record: dict[str, Any]) -> None:
         """Raises OSError."""
-        _write_whole(self.record, json.dumps(record, default=str, indent=1))
-
-    def read_result(self) -> dict[str, Any] | None:
-        """What `write_result` wrote; None where there is nothing that can be read."""
-        try:
-            result = json.loads(self.result.read_text(encoding="utf-8"))
-            return result | {"completed_at": datetime.fromisoformat(result["completed_at"])}
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        files.write_whole(self.path, self.record.name, json.dumps(record, default=str, indent=1).encode())
 
     def size(self) -> int:
-        """Bytes on disk, of everything in it; of a file with several names once."""
-        return sum(status.st_blocks * 512 for status, _ in self._files())
+        """Bytes on disk, of the first 200,000 entries in it; of a file with several names once."""
+        return sum(blocks * 512 for blocks, _, _ in self._files().values())
 
     def freed(self) -> int:
         """Bytes on disk that are in no other directory: what removing this one gives back."""
-        return sum(status.st_blocks * 512 for status, names in self._files() if names >= status.st_nlink)
+        return sum(blocks * 512 for blocks, links, names in self._files().values() if names >= links)
 
-    def _files(self) -> list[tuple[os.stat_result, int]]:
-        """Every file in it, with how many of its names are in it."""
-        found: dict[int, tuple[os.stat_result, int]] = {}
-        for directory, _, names in os.walk(self.path):
-            for name in names:
-                try:
-                    status = (Path(directory) / name).lstat()
-                except OSError:
-                    continue
-                found[status.st_ino] = status, found.get(status.st_ino, (status, 0))[1] + 1
-        return list(found.values())
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Whole or not at all, also when the power goes."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    def _files(self) -> dict[int, tuple[int, int, int]]:
+        """Every file in it: its blocks, how many names it has, and how many of them are in it."""
+        found: dict[int, tuple[int, int, int]] = {}
+        with suppress(files.TooMany):
+            for entry in files.walk(self.path, most=MAX_MEASURED, lenient=True):
+                if not entry.is_directory:
+                    status = entry.status
+                    names = found.get(status.st_ino, (0, 0, 0))[2] + 1
+                    found[status.st_ino] = status.st_blocks, status.st_nlink, names
+        return found

@@ -4,13 +4,13 @@ Whoever is killed in the middle has freed a part; the record is still there and 
 """
 
 import logging
-import shutil
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from core import files
 from runs import lifecycle
 from runs.models import TunixRun
 from runs.querysets import TunixRunQuerySet
@@ -56,9 +56,7 @@ def remove_files(run_id: uuid.UUID) -> bool:
         return False
     path = RunDirectory(run_id).path
     try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        pass
+        files.remove_tree(path)
     except OSError as error:
         log.error("run %s: %s cannot be removed: %s", run_id, error.filename or path, error.strerror)
         return False

@@ -8,15 +8,18 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.core import serializers
 from django.core.serializers.json import DjangoJSONEncoder
 
+from core import files
 from runs.models import Event, TunixRun
 
 log = logging.getLogger(__name__)
+# A record has two streams of 10 KB and little else.
+MAX_BYTES = 1024 * 1024
 
 
 class ExactEncoder(DjangoJSONEncoder):
@@ -46,7 +49,7 @@ def keep(run: TunixRun, launch: Event | None = None) -> None:
 def waiting() -> list[Path]:
     """The kept files, oldest first."""
     try:
-        return sorted(Path(settings.UNRECORDED_DIR).glob("*.json"), key=lambda path: path.stat().st_mtime)
+        return sorted(Path(settings.UNRECORDED_DIR).glob("*.json"), key=lambda path: path.lstat().st_mtime)
     except FileNotFoundError:  # one was recorded by another process while this one looked
         return waiting()
 
@@ -54,11 +57,15 @@ def waiting() -> list[Path]:
 def read(path: Path) -> Iterator[tuple[TunixRun, Event | None]]:
     """The run in a kept file, with its launch; nothing, and a line in the log, where it cannot be read."""
     try:
-        found = [each.object for each in serializers.deserialize("json", path.read_text(encoding="utf-8"))]
+        text = files.read(path.parent, path.name, MAX_BYTES)
+        found = [each.object for each in serializers.deserialize("json", text)]
     except FileNotFoundError:
         return
     except (OSError, ValueError, serializers.base.DeserializationError) as error:
         log.error("%s cannot be read and stays where it is: %s", path, error)
         return
-    if found:
-        yield cast(TunixRun, found[0]), cast(Event, found[1]) if len(found) > 1 else None
+    run, launch = [*found, None, None][:2]
+    if len(found) > 2 or not isinstance(run, TunixRun) or not isinstance(launch, Event | None):
+        log.error("%s is no result of a run and stays where it is", path)
+        return
+    yield run, launch

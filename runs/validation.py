@@ -23,6 +23,12 @@ def no_nul(value: str) -> None:
         raise ValidationError("must not contain a NUL character")
 
 
+def model_id(value: str) -> None:
+    """It is an argument of a command, which would take one with a dash before it for an option."""
+    if value.startswith("-"):
+        raise ValidationError("must not begin with a dash")
+
+
 def output_dir(value: str) -> None:
     """A path that stays inside the run's own directory, however it is written."""
     no_nul(value)

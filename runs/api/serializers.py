@@ -47,7 +47,7 @@ class LaunchSerializer(StrictSerializer):
     """A request to train."""
 
     dataset_key = Text(max_length=KEY_LENGTH, validators=[validation.dataset_key], initial="arithmetic-v1")
-    model_id = Text(max_length=KEY_LENGTH, initial="tunix-rt/tiny-qwen3")
+    model_id = Text(max_length=KEY_LENGTH, validators=[validation.model_id], initial="tunix-rt/tiny-qwen3")
     dry_run = Boolean(default=True, initial=True)
     learning_rate = Number(TRAINING["learning_rate"], default=TRAINING["learning_rate"].default)
     num_epochs = Number(TRAINING["num_epochs"], default=TRAINING["num_epochs"].default)
@@ -188,6 +188,7 @@ class LogSerializer(serializers.Serializer):
     size = serializers.IntegerField()
     eof = serializers.BooleanField()
     text = serializers.CharField()
+    problem = serializers.CharField(help_text="Why it is the record's text; empty where it is the file's.")
 
 
 class LogHitSerializer(serializers.Serializer):

@@ -9,25 +9,29 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from runs import lifecycle, notices, room, upgrades
-from runs.execution import wake
+from runs.execution import exit_file, wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id, bury_children
 from runs.execution.report import Report, record_end
 from runs.models import TunixRun
 from runs.notices import Kind, notice
-from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 REAP_SECONDS = 2.0
 HOUSEKEEPING_SECONDS = 3600.0
+# The database cannot be used now, for whatever run it is.
+AWAY = (OperationalError, InterfaceError)
+# Other runs wait meanwhile.
+REPORT_SECONDS = 5.0
 # Not at once: one that is started again and again has other things to do.
 FIRST_HOUSEKEEPING_SECONDS = 60.0
 
@@ -103,22 +107,36 @@ class Dispatcher:
             for run_id in expired:
                 notices.store(run_id, [notice(Kind.CLAIM_EXPIRED)])
         for run in lifecycle.overdue(self.host, self.boot):
-            self._resolve(run)
+            _alone(run, self._resolve)
         for run in lifecycle.fenced(self.host):
-            self._end(run)
+            _alone(run, self._end)
         lifecycle.cancel_dead()
 
     def _resolve(self, run: TunixRun) -> None:
         """A silent run: its result, where it left one; else lost, and its slot free where its processes are dead."""
-        result = RunDirectory(run.run_id).read_result() if run.host == self.host else None
-        if result is not None:
-            record_end(Report(run), run.claim, result)
+        report = Report(run)
+        if run.host == self.host and self._take_result(report):
             return
         alive = self.executor.inspect(run)
         lifecycle.lose(run, f"Local execution lost: {_why(alive, run.boot_id == self.boot)}")
         if alive is False or (alive and lifecycle.is_deaf_to_cancel(run)):
             self._end(run)
-            Report(run).catch_up(lambda **columns: lifecycle.note(run.run_id, run.claim, **columns))
+            report.catch_up(lambda **columns: lifecycle.note(run.run_id, run.claim, **columns), REPORT_SECONDS)
+
+    def _take_result(self, report: Report) -> bool:
+        """Whether its supervisor left one and it was taken. Another's, or one that cannot be stored, is left alone."""
+        run = report.run
+        try:
+            record_end(report, run.claim, exit_file.read(report.directory, run.claim), REPORT_SECONDS)
+        except FileNotFoundError:
+            return False
+        except AWAY:
+            raise
+        except Exception as error:
+            log.warning("run %s: exit.json is not taken: %s", run.run_id, error)
+            report.notice(Kind.RESULT_REFUSED, str(getattr(error, "strerror", None) or error))
+            return False
+        return True
 
     def _end(self, run: TunixRun) -> None:
         """Its slot is free when nothing that it started can use the accelerator any more; else it is tried again."""
@@ -128,6 +146,16 @@ class Dispatcher:
             log.warning("run %s: processes of it cannot be killed; its slot stays taken", run.run_id)
             if all(each.kind != Kind.PROCESSES_LEFT for each in notices.parsed(run.notices)):
                 notices.store(run.run_id, [notice(Kind.PROCESSES_LEFT, "its slot stays taken")])
+
+
+def _alone(run: TunixRun, act: Callable[[TunixRun], None]) -> None:
+    """Whatever it raises costs this run alone, but for a database that is away from all."""
+    try:
+        act(run)
+    except AWAY:
+        raise
+    except Exception:
+        log.exception("run %s: could not be resolved", run.run_id)
 
 
 def _keep_house() -> None:

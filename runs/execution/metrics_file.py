@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from core import files
 from runs import metrics, points
 
 # So much at once: about 10,000 points, which the database takes in a tenth of a second.
@@ -69,19 +70,16 @@ class MetricsFile:
     def size(self) -> int:
         """In bytes, now; 0 where there is none."""
         try:
-            return self.path.stat().st_size
+            status = files.status_of(self.path.parent, self.path.name)
         except OSError:
             return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
     def _chunk(self, offset: int) -> tuple[bytes, int]:
-        """Whatever the trainer put there: a pipe must not hold us up, a device or a link not be read."""
-        file = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = files.open_file(self.path.parent, self.path.name)
         try:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                return b"", offset
             # A file that has become shorter was begun anew. Its points replace those that they repeat.
-            start = offset if status.st_size >= offset else 0
+            start = offset if os.fstat(file).st_size >= offset else 0
             return os.pread(file, CHUNK_BYTES, start), start
         finally:
             os.close(file)

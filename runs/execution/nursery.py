@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from core import files
 from runs.execution.process import bury_children
 from runs.rundir import RunDirectory
 
@@ -59,7 +60,7 @@ def _log_of(directory: RunDirectory) -> BinaryIO:
     """Where a supervisor's own log goes; nowhere, on a disk that is full: it is the supervisor that can say so."""
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
-        return directory.supervisor_log.open("ab")
+        return os.fdopen(files.append_to(directory.path, directory.supervisor_log.name), "ab")
     except OSError as error:
         log.error("run %s: its supervisor has no log: %s", directory.path.name, error)
         return Path(os.devnull).open("ab")

@@ -4,38 +4,31 @@ Everything is on disk first; the database gets it when it answers.
 """
 
 import contextlib
-import json
 import logging
-import os
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, transaction
 
-from runs import lifecycle, masking, metrics, notices, provenance
+from core import files
+from runs import lifecycle, metrics, notices, provenance
+from runs.execution import facts, metrics_file
 from runs.execution.metrics_file import Batch, MetricsFile, Piece
 from runs.execution.stream import Stream
 from runs.execution.usage import Usage
 from runs.models import TunixRun
 from runs.notices import Kind
-from runs.output import clean_json, clip
+from runs.output import clip
 from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
-MAX_FACTS_BYTES = 256 * 1024
-# What a trainer cannot say of itself: the supervisor does.
-OURS_TO_SAY = (
-    "command",
-    "arguments",
-    "environment",
-    "confinement",
-    "host",
-    "dataset",
-    "code",
-    "peak_tree_memory_bytes",
-)
+# A report goes on for so long at most: whatever a trainer has written, a heartbeat ends and a run does.
+REPORT_SECONDS = 10.0
+LAST_REPORT_SECONDS = 60.0
+# The directory is measured so seldom that it takes at most a hundredth of a core, however many files are in it.
+MEASURED_SHARE = 100
 # While the database is away, samples of the machine wait here: 10 hours of them.
 MAX_WAITING = 7_200
 # Writes columns of the run's row, or returns False: it is another's by now.
@@ -54,6 +47,8 @@ class Report:
         self._streams, self._usage = streams or {}, usage
         self._samples: Batch = {}
         self._facts_seen = 0
+        self._files_bytes = 0
+        self._measure_at = 0.0
         self._new: dict[str, Any] = {}
         self._began: tuple[list[str], list[str], dict[str, Any]] | None = None
 
@@ -82,7 +77,7 @@ class Report:
         if code.patch_sha256 and not code.patch:
             self.notice(Kind.PATCH_OMITTED, f"it is over {provenance.MAX_PATCH_BYTES:,} bytes long")
         try:
-            self.directory.patch.write_bytes(code.patch)
+            files.write_whole(self.directory.path, self.directory.patch.name, code.patch)
         except OSError as error:
             if code.patch:
                 self.notice(Kind.PATCH_OMITTED, error.strerror or str(error))
@@ -128,19 +123,37 @@ class Report:
         self._samples, self._new = {}, {}
         return True
 
-    def catch_up(self, write: Write) -> bool:
-        """Deliver what is there now. False: `write` refused.
+    def catch_up(self, write: Write, seconds: float = REPORT_SECONDS) -> bool:
+        """Deliver what is there now, for so long at most. False: `write` refused.
 
         What comes meanwhile waits for the next time: a trainer that logs faster than a delivery takes would keep us
         here, and nobody would hear of a cancel.
         """
-        until = self.metrics.size()
+        until, deadline = self.metrics.size(), time.monotonic() + seconds
         while True:
             before = self.metrics.offset
             if not self.deliver(write):
                 return False
-            if self.metrics.offset == before or self.metrics.offset >= until:
+            done = self.metrics.offset == before or self.metrics.offset >= until
+            if done or time.monotonic() >= deadline:
                 return True
+
+    def notice_unread(self) -> None:
+        """To be asked when nothing more will be read."""
+        unread = self.metrics.size() - self.metrics.offset
+        if unread > metrics_file.CHUNK_BYTES:  # the last delivery takes one
+            self.notice(Kind.METRICS_UNREAD, count=unread)
+
+    def measure(self) -> int:
+        """How many bytes the directory holds on disk, now."""
+        began = time.monotonic()
+        self._files_bytes = self.directory.size()
+        took = time.monotonic() - began
+        self._measure_at = time.monotonic() + MEASURED_SHARE * took
+        return self._files_bytes
+
+    def _size(self) -> int:
+        return self.measure() if time.monotonic() >= self._measure_at else self._files_bytes
 
     def _columns(self, batch: Batch, offset: int) -> dict[str, Any]:
         if self._began:
@@ -155,7 +168,7 @@ class Report:
         if step is not None:
             self.run.step = max(step, self.run.step or 0)
             self._new["step"] = self.run.step
-        return excerpts(self._streams) | self._new | {"metrics_offset": offset, "files_bytes": self.directory.size()}
+        return excerpts(self._streams) | self._new | {"metrics_offset": offset, "files_bytes": self._size()}
 
     def _notice_losses(self) -> None:
         """What of the output was lost or left out since the last time."""
@@ -172,27 +185,28 @@ class Report:
 
     def _read_facts(self) -> None:
         """Take over trainer.json where it is new and readable; a trainer of another kind writes none."""
+        directory = self.directory
         try:
-            stamp = self.directory.facts.stat().st_mtime_ns
+            stamp = files.status_of(directory.path, directory.facts.name).st_mtime_ns
             if stamp == self._facts_seen:
                 return
             self._facts_seen = stamp
-            facts = clean_json(_loads_facts(self.directory.facts))
+            found, refused = facts.read(directory)
         except FileNotFoundError:
             return
-        except (OSError, ValueError, RecursionError) as error:  # it may be half written: the last time counts
-            self._facts_trouble = str(error)
+        except (OSError, ValueError) as error:  # it may be half written: the last time counts
+            self._facts_trouble = str(getattr(error, "strerror", None) or error)
             return
-        self._facts_trouble = "" if isinstance(facts, dict) else "it is no JSON object"
-        if isinstance(facts, dict):
-            facts = {name: value for name, value in facts.items() if name not in OURS_TO_SAY}
-            total = facts.pop("total_steps", None)
-            if isinstance(total, int) and 0 < total <= metrics.MAX_STEP:
-                self._new["total_steps"] = self.run.total_steps = total
-            if self.run.resume and "resumed_from_step" in facts:
-                origin = self.run.provenance.get("resumed_from", {})
-                facts["resumed_from"] = origin | {"step": facts["resumed_from_step"]}
-            self._know(facts)
+        self._facts_trouble = ""
+        if refused:
+            self.notice(Kind.FACTS_REFUSED, ", ".join(refused))
+        total = found.pop("total_steps", None)
+        if total and total <= metrics.MAX_STEP:
+            self._new["total_steps"] = self.run.total_steps = total
+        if self.run.resume and "resumed_from_step" in found:
+            origin = self.run.provenance.get("resumed_from", {})
+            found["resumed_from"] = origin | {"step": found["resumed_from_step"]}
+        self._know(found)
 
     def _know(self, facts: dict[str, Any]) -> None:
         self.run.provenance = self.run.provenance | facts
@@ -232,8 +246,8 @@ def _not_stored(piece: Piece, left_out: metrics.LeftOut) -> Iterator[notices.Not
         yield notices.notice(Kind.METRIC_POINTS_OMITTED, left_out.reason, left_out.points)
 
 
-def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
-    """The rest of the metrics, then the end, by whoever holds `claim`. False: it is another's by now.
+def record_end(report: Report, claim: str, result: dict[str, Any], seconds: float = LAST_REPORT_SECONDS) -> bool:
+    """The rest of the metrics, for so long at most, then the end, by whoever holds `claim`. False: it is another's.
 
     `result` may have `notices`, of a supervisor that could not store them. A report that cannot be written, whatever a
     trainer has put into it, costs no result. Raises the database's errors.
@@ -243,7 +257,8 @@ def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
     report.notices.add(notices.parsed(result.get("notices")))
     report.metrics.ended = True
     try:
-        report.catch_up(lambda **columns: lifecycle.note(run_id, claim, **columns))
+        report.catch_up(lambda **columns: lifecycle.note(run_id, claim, **columns), seconds)
+        report.notice_unread()
         ended = report.deliver(lambda **columns: lifecycle.end(run_id, claim, columns_of_end | columns))
     except (OperationalError, InterfaceError):  # the database is away or busy: all of it is tried again
         raise
@@ -259,12 +274,3 @@ def record_end(report: Report, claim: str, result: dict[str, Any]) -> bool:
 
 def excerpts(streams: dict[str, Stream]) -> dict[str, str]:
     return {name: clip(*stream.head_and_tail()) for name, stream in streams.items()}
-
-
-def _loads_facts(path: Path) -> Any:
-    with path.open("rb") as file:
-        text = file.read(MAX_FACTS_BYTES + 1)
-    if len(text) > MAX_FACTS_BYTES:
-        raise ValueError("too long")
-    secrets = masking.values_in(os.environ)
-    return json.loads(masking.Mask(secrets).whole(text), parse_constant=lambda _: None)

@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
+from core import files
+from runs.limits import LOG_BYTES
 from runs.masking import Mask
 
 # A file's head is what a reader by offset follows; its last MiB is the tail, written when the stream ends.
-MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_FILE_BYTES = LOG_BYTES
 TAIL_BYTES = 1024 * 1024
 
 
@@ -25,7 +27,7 @@ class Stream:
         tail_bytes: int = TAIL_BYTES,
         keep: int = 10_240,
     ):
-        """Append to `path` up to `max_bytes`; keep `keep` bytes of the head and of the tail in memory.
+        """Begin the file `path` anew, up to `max_bytes`; keep `keep` bytes of the head and of the tail in memory.
 
         `secrets`, and what looks like one, are masked in all of it.
         """
@@ -42,7 +44,7 @@ class Stream:
         self._head = b""
         self._last = b""
         try:
-            self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._file: int | None = files.create(path.parent, path.name)
         except OSError as error:
             self._file, self.trouble = None, error.strerror or str(error)
 

@@ -19,8 +19,9 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
+from core import files
 from runs import checkpoints, datasets, lifecycle, manifest, masking, notices, room, tunix
-from runs.execution import command, confinement, wake
+from runs.execution import command, confinement, exit_file, wake
 from runs.execution.account import Unavailable
 from runs.execution.cause import Ending, ending
 from runs.execution.lease import LeaseKeeper
@@ -117,12 +118,12 @@ def _prepare(run: TunixRun, directory: RunDirectory, found: Notices) -> list[str
     directory.path.mkdir(parents=True, exist_ok=True)
     dataset = datasets.get(run.dataset_key)
     output = directory.output(run.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
+    files.make_directory(directory.path, run.output_dir)
     training = manifest.training_manifest(run, dataset.data_path)
     training["output"]["output_dir"] = str(output)
     if run.resume:
         training["resume"] = {"step": _take_over_checkpoint(run, found)}
-    directory.manifest.write_text(manifest.as_yaml(training), encoding="utf-8")
+    files.write_whole(directory.path, directory.manifest.name, manifest.as_yaml(training).encode())
     values = {
         "python": settings.TUNIX_PYTHON,
         "manifest": str(directory.manifest),
@@ -191,9 +192,10 @@ def _could_not_start(report: Report, token: str, reason: str) -> None:
 def _record(report: Report, token: str, how: Ending, seen: dict[str, Any]) -> None:
     """First to disk, then to the database, however long that takes."""
     run_id = report.run.run_id
-    result = {**asdict(how), **seen, "completed_at": timezone.now(), "files_bytes": report.directory.size()}
+    result = {**asdict(how), **seen, "completed_at": timezone.now(), "files_bytes": report.measure()}
     try:
-        report.directory.write_result(result | {"notices": notices.as_stored(report.notices.waiting())})
+        noticed = {"notices": notices.as_stored(report.notices.waiting())}
+        exit_file.write(report.directory, lifecycle.hashed(token), result | noticed)
     except OSError as error:
         log.error("run %s: the result could not be written to disk: %s", run_id, error)
         report.notice(Kind.RESULT_UNWRITTEN, error.strerror or str(error))

@@ -20,6 +20,10 @@ def run_with(*steps, **fields):
     return run
 
 
+def place(checkpoint):
+    return checkpoint.directory / checkpoint.path
+
+
 def content(directory):
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
@@ -82,17 +86,17 @@ def test_a_download_of_none(api, step):
 
 def test_a_linked_checkpoint_costs_nothing_and_survives_its_source():
     source, run = run_with(40), run_with()
-    before = content(checkpoints.last(source).path)
+    before = content(place(checkpoints.last(source)))
     checkpoints.link(checkpoints.last(source), run)
     checkpoints.link(checkpoints.last(source), run)  # as after a supervisor that died right here
     taken = checkpoints.last(run)
-    assert (taken.step, content(taken.path)) == (40, before)
-    names = [path for path in taken.path.rglob("*") if path.is_file()]
+    assert (taken.step, content(place(taken))) == (40, before)
+    names = [path for path in place(taken).rglob("*") if path.is_file()]
     assert {path.stat().st_nlink for path in names} == {2}
-    for path in checkpoints.last(source).path.rglob("*"):
+    for path in place(checkpoints.last(source)).rglob("*"):
         if path.is_file():
             path.unlink()
-    assert content(checkpoints.last(run).path) == before
+    assert content(place(checkpoints.last(run))) == before
 
 
 def test_half_a_link_is_begun_anew():
@@ -100,4 +104,4 @@ def test_half_a_link_is_begun_anew():
     half = create_checkpoint(run, 40)
     half.rename(half.with_name("40.linking"))
     checkpoints.link(checkpoints.last(source), run)
-    assert content(checkpoints.last(run).path) == content(checkpoints.last(source).path)
+    assert content(place(checkpoints.last(run))) == content(place(checkpoints.last(source)))

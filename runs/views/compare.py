@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from runs import charts, comparison
+from runs import charts, comparison, logs
 from runs.models import TunixRun
 from runs.views.shared import scale_of, uuid_or_404
 
@@ -44,5 +44,11 @@ def _found(run_ids: list[uuid.UUID]) -> tuple[list[TunixRun], list[str]]:
     return [alive[each] for each in run_ids if each in alive], [str(each) for each in run_ids if each not in alive]
 
 
-def _logs(runs: list[TunixRun]) -> list[tuple[str, list[comparison.DiffLine]]]:
-    return [(stream, comparison.log_difference(runs[0], runs[1], stream)) for stream in ("stdout", "stderr")]
+def _logs(runs: list[TunixRun]) -> list[tuple[str, list[comparison.DiffLine], list[str]]]:
+    """By stream: the difference of what the records keep, and what is to be said of the files."""
+    first, second = runs
+    return [(name, comparison.log_difference(first, second, name), _problems(runs, name)) for name in logs.STREAMS]
+
+
+def _problems(runs: list[TunixRun], stream: str) -> list[str]:
+    return [f"{run.short_id}: {problem}" for run in runs if (problem := logs.problem(run, stream))]

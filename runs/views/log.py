@@ -38,19 +38,17 @@ def log_news(request: HttpRequest, run_id: str) -> HttpResponse:
 
 def log_of(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
     """What `_log.html` shows: a stream, the one that was written to where none is named."""
-    try:
-        sizes = [(name, logs.size(run, name)) for name in logs.STREAMS]
-        stream = _stream(request) or next((name for name, size in sizes if size), logs.STREAMS[0])
-        find = request.GET.get("find", "")[:FIND_LENGTH]
-        context = {"stream": stream, "sizes": sizes, "find": find, "most": MOST_HITS, "each": "each" in request.GET}
-        if find:
-            return context | _found(run, stream, find, request)
-        offset, fold = number_in(request, "offset"), not context["each"]
-        if offset is None:
-            return context | {"page": loglines.tail(run, stream, fold=fold)}
-        return context | {"page": loglines.at(run, stream, offset, fold=fold, in_line="in_line" in request.GET)}
-    except OSError as error:
-        return {"stream": logs.STREAMS[0], "sizes": [], "unreadable": error.strerror}
+    sizes = [(name, logs.size(run, name)) for name in logs.STREAMS]
+    stream = _stream(request) or next((name for name, size in sizes if size), logs.STREAMS[0])
+    find = request.GET.get("find", "")[:FIND_LENGTH]
+    context = {"stream": stream, "sizes": sizes, "find": find, "most": MOST_HITS, "each": "each" in request.GET}
+    context["problem"] = logs.problem(run, stream)
+    if find:
+        return context | _found(run, stream, find, request)
+    offset, fold = number_in(request, "offset"), not context["each"]
+    if offset is None:
+        return context | {"page": loglines.tail(run, stream, fold=fold)}
+    return context | {"page": loglines.at(run, stream, offset, fold=fold, in_line="in_line" in request.GET)}
 
 
 def _found(run: TunixRun, stream: str, find: str, request: HttpRequest) -> dict[str, Any]:
@@ -69,11 +67,10 @@ def new_lines(run: TunixRun, request: HttpRequest) -> dict[str, Any]:
     if stream is None or after is None:
         return {}
     replaces = f"log-next-{stream}-{after}"
-    try:
-        state = State.parse(request.GET.get("drawn", ""))
-        page = loglines.after(run, stream, after, number_in(request, "line") or 1, state)
-    except OSError as error:
-        return {"unreadable": error.strerror, "replaces": replaces}
+    if problem := logs.problem(run, stream):  # what it has shown so far was the file's
+        return {"problem": problem, "replaces": replaces}
+    state = State.parse(request.GET.get("drawn", ""))
+    page = loglines.after(run, stream, after, number_in(request, "line") or 1, state)
     if page.size == number_in(request, "size") and not page.ended:
         return {}
     return {"page": page, "replaces": replaces}

@@ -126,6 +126,7 @@ def _charts(run: TunixRun, scale: Scale, chosen: Shown, version: str) -> dict[st
         "chosen": chosen,
         "scale": scale,
         "checkpoints": checkpoints.of(run, OF_CHECKPOINTS)[::-1],
+        "checkpoints_problem": checkpoints.problem(run),
     }
 
 

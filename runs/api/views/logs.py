@@ -1,11 +1,9 @@
 """What a run has written, by bytes."""
 
-import contextlib
 import dataclasses
-import io
 from typing import Any
 
-from django.http import FileResponse
+from django.http import StreamingHttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +16,6 @@ from runs.api.pagination import MAX_OFFSET, whole_number
 from runs.api.schema import LOG_PARAMETERS, LOG_SEARCH_PARAMETERS, RUN_ID_PARAMETER, STREAM_PARAMETER, Answers
 from runs.api.views.requests import check_query, run_or_404
 from runs.limits import FIND_LENGTH
-from runs.models import TunixRun
 
 
 class LogView(APIView):
@@ -83,12 +80,12 @@ class LogDownloadView(APIView):
     def get(self, request: Request, run_id: str) -> Any:
         check_query(request, "stream")
         run, stream = run_or_404(run_id), stream_of(request)
-        file: Any = io.BytesIO(getattr(run, stream).encode())
-        if run.mode == TunixRun.Mode.LOCAL:
-            with contextlib.suppress(FileNotFoundError):
-                file = logs.path(run, stream).open("rb")
-        name = f"{run.short_id}-{stream}.log"
-        return FileResponse(file, content_type="text/plain; charset=utf-8", filename=name, as_attachment=True)
+        size, pieces, problem = logs.whole(run, stream)
+        answer = StreamingHttpResponse(pieces, content_type="text/plain; charset=utf-8")
+        answer.headers["Content-Length"] = str(size)
+        name = f"{run.short_id}-{stream}{'-of-the-record' if problem else ''}.log"
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer
 
 
 def stream_of(request: Request) -> str:

@@ -141,11 +141,18 @@ class CheckpointListView(APIView):
     @extend_schema(
         operation_id="list_checkpoints",
         parameters=[RUN_ID_PARAMETER],
-        responses={200: serializers.CheckpointListSerializer, **Answers.ONE},
+        responses={
+            200: serializers.CheckpointListSerializer,
+            409: OpenApiResponse(serializers.ErrorSerializer, "They cannot be read."),
+            **Answers.ONE,
+        },
     )
     def get(self, request: Request, run_id: str) -> Response:
         check_query(request)
-        found = checkpoints.of(run_or_404(run_id))
+        run = run_or_404(run_id)
+        found = checkpoints.of(run)
+        if not found and (problem := checkpoints.problem(run)):
+            raise checkpoints.Unreadable(problem)
         return Response({"data": serializers.CheckpointSerializer(found, many=True).data})
 
 
@@ -157,7 +164,11 @@ class CheckpointDownloadView(APIView):
     @extend_schema(
         operation_id="download_checkpoint",
         parameters=[RUN_ID_PARAMETER, STEP_PARAMETER],
-        responses={(200, "application/x-tar"): bytes, **Answers.ONE},
+        responses={
+            (200, "application/x-tar"): bytes,
+            409: OpenApiResponse(serializers.ErrorSerializer, "It cannot be read."),
+            **Answers.ONE,
+        },
     )
     def get(self, request: Request, run_id: str, step: str) -> Any:
         check_query(request)
@@ -167,9 +178,10 @@ class CheckpointDownloadView(APIView):
         if found is None:
             raise NotFound(f"Checkpoint not found: {step}")
         name = f"{run.short_id}-step-{found.step}"
-        answer = StreamingHttpResponse(checkpoints.archive(found, name), content_type="application/x-tar")
+        length, pieces = checkpoints.archive(found, name)
+        answer = StreamingHttpResponse(pieces, content_type="application/x-tar")
         # Whoever gets less than this knows that the checkpoint went away meanwhile.
-        answer.headers["Content-Length"] = str(checkpoints.archive_bytes(found, name))
+        answer.headers["Content-Length"] = str(length)
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}.tar"'
         return answer
 

@@ -19,6 +19,7 @@ from runs.notices import Kind, notice, parsed
 from runs.rundir import RunDirectory
 from runs.tests.execution.away import database_away
 from runs.tests.execution.engine import end, launch, supervisor_of, trainer_of, wait_for
+from runs.tests.execution.test_room import AS_ROOT, mount
 from runs.tests.helpers import create_checkpoint, create_run, executable
 
 
@@ -39,15 +40,20 @@ def test_what_the_disk_did_not_take(engine, client):
     """Nothing of it can be written, and the training goes on."""
     run = launch("lines=100,metrics=5")
     directory = RunDirectory(run.run_id)
-    for path in (directory.log("stdout"), directory.record, directory.result):
+    blocked = (directory.log("stdout"), directory.record, directory.result)
+    for path in blocked:
         path.mkdir(parents=True)
+        mount(path, "size=1m")  # or it would be put aside
     engine.dispatcher()
-    run = wait_for(run)
+    try:
+        run = wait_for(run)
+    finally:
+        subprocess.run([*AS_ROOT, "umount", "--lazy", *blocked], check=True)
     told = found(run)
     assert run.status == "completed"
     assert told[Kind.OUTPUT_LOST].count == len("".join(f"line {n}\n" for n in range(100)))
-    assert told[Kind.OUTPUT_LOST].detail == "stdout: Is a directory"
-    assert told[Kind.RECORD_UNWRITTEN].detail == told[Kind.RESULT_UNWRITTEN].detail == "Is a directory"
+    assert told[Kind.OUTPUT_LOST].detail == "stdout: Device or resource busy"
+    assert told[Kind.RECORD_UNWRITTEN].detail == told[Kind.RESULT_UNWRITTEN].detail == "Device or resource busy"
     page = client.get(f"/runs/{run.run_id}/").content.decode()
     assert all(each.text in page for each in told.values())
 
@@ -164,17 +170,19 @@ def code(tmp_path):
 def test_changes_to_the_code_that_are_too_many(run, code, monkeypatch):
     monkeypatch.setattr(provenance, "MAX_PATCH_BYTES", 10)
     report = Report(run)
-    report.began(code, [])
+    report.began(code, [], {})
     deliver(run, report)
     assert found(run)[Kind.PATCH_OMITTED].detail == "it is over 10 bytes long"
 
 
 def test_changes_to_the_code_that_cannot_be_written(run, code):
-    RunDirectory(run.run_id).patch.mkdir()
+    directory = RunDirectory(run.run_id).path
+    directory.rmdir()
+    directory.touch()
     report = Report(run)
-    report.began(code, [])
+    report.began(code, [], {})
     deliver(run, report)
-    assert found(run)[Kind.PATCH_OMITTED].detail == "Is a directory"
+    assert found(run)[Kind.PATCH_OMITTED].detail == "Not a directory"
 
 
 def test_a_git_that_takes_too_long(run, code, tmp_path, monkeypatch):
@@ -182,7 +190,7 @@ def test_a_git_that_takes_too_long(run, code, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(provenance, "GIT_SECONDS", 0.2)
     report = Report(run)
-    report.began(code, [])
+    report.began(code, [], {})
     deliver(run, report)
     assert found(run)[Kind.CODE_UNKNOWN].detail == "git rev-parse took over 0.2 s"
     assert run.provenance["arguments"] and "code" not in run.provenance
@@ -206,7 +214,7 @@ def test_a_claim_that_ran_out(settings):
 def test_a_checkpoint_that_had_to_be_copied(monkeypatch):
     source, run = create_run(mode="local", output_dir="./output/a"), create_run(mode="local", output_dir="./output/b")
     create_checkpoint(source, 40)
-    monkeypatch.setattr(os, "link", lambda *_: Path("/nowhere").stat())
+    monkeypatch.setattr(os, "link", lambda *_, **__: Path("/nowhere").stat())
     copied = checkpoints.link(checkpoints.last(source), run)
     assert copied == ["No such file or directory"] * 3 and checkpoints.last(run).step == 40
     told = notice(Kind.CHECKPOINT_COPIED, copied[0], len(copied))

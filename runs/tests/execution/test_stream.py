@@ -1,5 +1,6 @@
 """One stream: a bounded file, and the head and tail of everything."""
 
+import resource
 import tempfile
 from pathlib import Path
 
@@ -66,11 +67,16 @@ def test_a_record_of_much_output_keeps_both_ends():
     assert "bytes omitted" in record
 
 
-def test_a_disk_that_is_full_costs_output_and_nothing_else():
-    stream = Stream(Path("/dev/full"))
-    stream.write(b"lost\n")
-    assert (stream.lost, stream.head_and_tail()) == (5, (b"lost\n", b"", 0))
+def test_a_disk_that_is_full_costs_output_and_nothing_else(tmp_path):
+    stream, limits = Stream(tmp_path / "log"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, limits[1]))  # a file takes no more
+    try:
+        stream.write(b"lost\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (stream.lost, stream.head_and_tail()) == (3, (b"lost\n", b"", 0))
     stream.close()
+    assert (tmp_path / "log").read_bytes() == b"lo"
 
 
 def test_a_directory_that_is_gone_costs_output_and_nothing_else():
