@@ -403,7 +403,7 @@ def test_a_trainer_replaces_nothing_that_its_supervisor_found_out(client, api):
 def test_facts_that_are_none_are_left_out_and_said_to_be(client, api, facts):
     run = told(local_run(), facts)
     assert run.provenance == {} and run.total_steps is None
-    assert [each["kind"] for each in notices(api, run)][0] in ("facts_refused", "facts_unread")
+    assert notices(api, run)[0]["kind"] in ("facts_refused", "facts_unread")
     for page in (f"/runs/{run.run_id}/", f"/?reproduce={run.run_id}"):
         assert client.get(page).status_code == 200
 
