@@ -1,10 +1,13 @@
 """Migrations run forward and back, on the database that the tests run on."""
 
+import math
+
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from runs.models import TunixRun
+from runs import metrics
+from runs.models import MetricSeries, TunixRun
 from runs.tests.helpers import create_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,3 +68,18 @@ def test_the_models_have_no_change_without_a_migration():
 def test_migrating_twice_is_as_once(capsys):
     call_command("migrate", verbosity=1)
     assert "No migrations to apply." in capsys.readouterr().out
+
+
+def test_infinities_that_were_stored_as_nothing_are_known_again():
+    run = create_run(mode="local")
+    for name, value in (("up", math.inf), ("down", -math.inf), ("nan", math.nan), ("one", 1.0)):
+        metrics.append(run.pk, {name: [(1, 0.5, 1.7e9), (2, value, 1.7e9), (2_000, value, 1.7e9)]})
+    expected = {"up": math.inf, "down": -math.inf, "nan": None, "one": 1.0}
+    last = MetricSeries.objects.values_list("name", "last_value")
+    assert dict(last) == expected
+    try:
+        call_command("migrate", "runs", "0010", verbosity=0)
+        assert dict(last.all()) == expected | {"up": None, "down": None}
+    finally:
+        call_command("migrate", verbosity=0)
+    assert dict(last.all()) == expected
