@@ -37,8 +37,8 @@ def main(arguments: list[str]) -> int:
 
 def run(job: Job, stop: StopSignal) -> int:
     """Raises Refused."""
-    # Here, after what can be refused without them: they take seconds.
-    from runs.trainer import data, models, training
+    # What takes seconds to load is loaded after what can be refused without it.
+    from runs.trainer import data, models
 
     if stop.asked:
         return STOPPED
@@ -51,6 +51,8 @@ def run(job: Job, stop: StopSignal) -> int:
         pad=model.pad,
         seed=job.seed,
     )
+    from runs.trainer import training
+
     total_steps = dataset.steps_per_epoch * job.num_epochs
     metrics = facts.MetricsFile()
     trainer = training.make_trainer(job, model, total_steps, metrics)

@@ -30,8 +30,11 @@ def tunix_is_installed():
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-    """What JAX compiled for one test, others of this process find."""
-    return tmp_path_factory.mktemp("compiled")
+    """What JAX compiled for one test, others find: also those of another worker."""
+    parent = tmp_path_factory.getbasetemp()
+    directory = (parent.parent if "PYTEST_XDIST_WORKER" in os.environ else parent) / "compiled"
+    directory.mkdir(exist_ok=True)
+    return directory
 
 
 def environment(run_dir: Path, compiled: Path) -> dict[str, str]:
