@@ -19,7 +19,7 @@ test: .venv/requirements-dev.txt ## run every test on SQLite and on PostgreSQL (
 test-tunix: .venv/requirements-dev.txt tunix ## train for real with Tunix, many times (ARGS="-k name")
 	@scripts/test_tunix $(ARGS)
 
-test-docker: ## try `docker compose up` whole: restarts, stops, an upgrade (UPGRADE_FROM=commit); 5 minutes
+test-docker: ## try `docker compose up` whole: restarts, stops, an upgrade (UPGRADE_FROM=commit); 10 minutes
 	@scripts/with_docker scripts/test_docker
 
 check: .venv/requirements-dev.txt ## check style, types, templates, imports and migrations
