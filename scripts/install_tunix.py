@@ -116,7 +116,22 @@ def build(mutex: int) -> None:
         uv(mutex, environment, *into, "--no-deps", "--requirement", "-", stdin="".join(batch))
         report(state="installing", done=start + len(batch), total=len(wanted))
     uv(mutex, environment, *into, "--requirement", str(LOCK))  # that nothing is missing
+    compile_what_trains(mutex)
     shutil.copy(LOCK, NEW)
+
+
+def compile_what_trains(mutex: int) -> None:
+    """A confined trainer cannot write there, and would compile these modules at each start: 5 s."""
+    program = "import runs.trainer.training, transformers; from tunix.models.qwen3 import model"
+    subprocess.run(
+        [NEW / "bin/python", "-c", program],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[mutex],
+        check=False,  # it is for speed only
+    )
 
 
 def packages(lock: str) -> list[str]:

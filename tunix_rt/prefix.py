@@ -10,7 +10,8 @@ PATH = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+")
 OWN_PATHS = frozenset(
     [
         *("account", "admin", "api", "compare", "datasets", "events", "events.jsonl", "favicon.ico", "healthz"),
-        *("history-panel", "launch", "login", "logout", "metrics", "readyz", "runs", "static", "trash", "views"),
+        *("history-panel", "launch", "login", "logout", "metrics", "readyz", "runs", "static", "training", "trash"),
+        "views",
     ]
 )
 

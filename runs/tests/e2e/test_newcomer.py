@@ -13,6 +13,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings as project
 from playwright.sync_api import expect
 
@@ -68,6 +69,11 @@ def wait_until_it_answers(server, url, log):
             time.sleep(0.1)
 
 
+def faults_of(page):
+    """What axe says of the page as it is."""
+    return [each["id"] for each in Axe().run(page).response["violations"]]
+
+
 @pytest.mark.tunix
 def test_from_a_clone_to_a_loss_curve(clone, page, tmp_path):
     errors = []
@@ -86,6 +92,7 @@ def test_from_a_clone_to_a_loss_curve(clone, page, tmp_path):
         counted = re.compile(r"Installing Tunix: \d+ of \d+ packages")
         expect(page.get_by_role("heading", name=counted)).to_be_visible(timeout=20_000)
         page.screenshot(path=project.BASE_DIR / "screenshots" / "installing.png")
+        assert faults_of(page) == []
 
         train = page.get_by_role("button", name="Train the built-in model")
         expect(train).to_be_visible(timeout=INSTALL_SECONDS * 1000)
@@ -95,6 +102,7 @@ def test_from_a_clone_to_a_loss_curve(clone, page, tmp_path):
         expect(page.get_by_label("Epochs")).to_have_value("7")
         assert page.evaluate("window.loadedOnce"), "the page was not loaded again"
         page.screenshot(path=project.BASE_DIR / "screenshots" / "first-training.png")
+        assert faults_of(page) == []
 
         train.click()
         expect(page).to_have_url(re.compile(r"/runs/[0-9a-f-]{36}/$"))
