@@ -82,7 +82,7 @@ def require(right: Right) -> None:
 
 
 def may_change(owner_id: Any) -> bool:
-    """Whether a run of this owner may be changed: by every operator or, with TUNIX_RT_OWN_RUNS_ONLY, by its owner alone.
+    """Whether a run of this owner may be changed: by any operator or, with TUNIX_RT_OWN_RUNS_ONLY, its owner.
 
     An admin may change every run, those included that have no owner: of a command, or from `open` mode.
     """

@@ -7,8 +7,9 @@ token that the dispatcher makes and the supervisor carries; the database's clock
 import hashlib
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import chain, count
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from runs.models import TunixRun
+from runs.models import Event, TunixRun
 
 Status, Mode, Cause = TunixRun.Status, TunixRun.Mode, TunixRun.Cause
 RESULT_FIELDS = ("status", "exit_code", "stdout", "stderr", "message", "completed_at", "duration_seconds", "notices")
@@ -101,7 +102,7 @@ def restore(run_id: uuid.UUID, due: datetime) -> bool:
 # --- local runs: the dispatcher ---------------------------------------------------------------------------------------
 
 
-def claim(host: str, boot_id: str, slots: Sequence[int]) -> tuple[TunixRun, str] | None:
+def claim(host: str, boot_id: str, slots: Iterable[int]) -> tuple[TunixRun, str] | None:
     """Take the next pending run for a free slot of this host. Returns it with the token of its supervisor."""
     with transaction.atomic():
         taken = set(TunixRun.objects.filter(host=host, slot__isnull=False).values_list("slot", flat=True))
@@ -216,8 +217,8 @@ def start(run_id: uuid.UUID, token: str, processes: dict[str, Any]) -> bool:
     held = _held(run_id, token, Status.PENDING)
     if held.filter(cancel_requested_at=None).update(
         status=Status.RUNNING, started_at=Now(), heartbeat_at=Now(), lease_expires_at=_lease(), processes=processes
-    ):
-        return True
+    ) or (_held(run_id, token, Status.RUNNING).filter(processes=processes).exists()):
+        return True  # now, or by a try before whose answer did not arrive
     held.filter(cancel_requested_at__isnull=False).update(**RELEASED, **_cancelled())
     return False
 
@@ -241,6 +242,57 @@ def give_back(run_id: uuid.UUID, token: str) -> bool:
     return bool(given or held.update(**RELEASED, **_cancelled()))
 
 
+def take_up(run: TunixRun, token: str) -> bool:
+    """(none) or pending -> running, by the supervisor that sees it through.
+
+    Of a database that was restored from a backup made before this run began, or was accepted. False: it is another's by
+    now, or was freed for good.
+    """
+    own = {name: getattr(run, name) for name in ("host", "boot_id", "processes", "started_at", "claims")}
+    own |= {"status": Status.RUNNING, "claim": hashed(token), "heartbeat_at": Now(), "lease_expires_at": _lease()}
+    with transaction.atomic():
+        own["slot"] = _slot_beside(run)
+        if TunixRun.objects.filter(pk=run.pk, status=Status.PENDING, claim="").update(**own):
+            return True
+        freed = Event.objects.filter(run_id=run.pk, act=Event.Act.PURGE)
+        if freed.exists() or TunixRun.objects.filter(pk=run.pk).exists():
+            return False
+        restored(run, **own).save(force_insert=True)
+    return True
+
+
+def restored(run: TunixRun, **fields: Any) -> TunixRun:
+    """The record of a run that the database does not know, as the disk knows it; not stored yet."""
+    again = TunixRun(**{field.attname: getattr(run, field.attname) for field in TunixRun._meta.concrete_fields})
+    again.metrics_offset = 0
+    for name, value in fields.items():
+        setattr(again, name, value)
+    for name in ("owner", "retry_of", "reproduces"):
+        known = TunixRun._meta.get_field(name).related_model._default_manager  # type: ignore[union-attr]
+        if not known.filter(pk=getattr(again, f"{name}_id")).exists():
+            setattr(again, f"{name}_id", None)
+    return again
+
+
+def _slot_beside(run: TunixRun) -> int:
+    """Its own or, where another run has it by now, the next that nobody has, beyond those that there are."""
+    others = TunixRun.objects.filter(host=run.host, slot__isnull=False).exclude(pk=run.pk)
+    taken = set(others.values_list("slot", flat=True))
+    return next(slot for slot in chain([run.slot or 0], count()) if slot not in taken)
+
+
+def lose_begun(run_id: uuid.UUID, token: str) -> bool:
+    """pending -> lost, of a run that the disk knows to have begun, and not to have ended."""
+    return bool(
+        _held(run_id, token, Status.PENDING).update(
+            **RELEASED,
+            status=Status.LOST,
+            cause=Cause.HOST_LOST,
+            message="Local execution lost: it had begun when the database was restored from a backup, and did not end",
+        )
+    )
+
+
 def heartbeat(run_id: uuid.UUID, token: str, **seen: Any) -> bool:
     """Renew the lease, and write what is seen of the output. lost -> running. False: fenced."""
     renewed = {"heartbeat_at": Now(), "lease_expires_at": _lease(), **seen}
@@ -251,7 +303,7 @@ def heartbeat(run_id: uuid.UUID, token: str, **seen: Any) -> bool:
 
 def note(run_id: uuid.UUID, token_hash: str, **seen: Any) -> bool:
     """Write what is seen of a run whose supervisor is done or dead. Its lease stays as it is."""
-    held = TunixRun.objects.filter(pk=run_id, claim=token_hash, status__in=SUPERVISED)
+    held = TunixRun.objects.filter(pk=run_id, claim=token_hash, status__in=(Status.PENDING, *SUPERVISED))
     return bool(token_hash) and bool(held.update(**seen))
 
 

@@ -320,6 +320,7 @@ class Event(models.Model):
         PURGE = "purge", "freed for good"
         RESTORE = "restore", "restored"
         RELEASE = "release", "gave up as lost"
+        ADOPT = "adopt", "made the record anew"
         UPLOAD = "upload", "uploaded a dataset"
         KEEP_VIEW = "keep_view", "kept a view"
         FORGET_VIEW = "forget_view", "forgot a view"

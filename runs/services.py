@@ -31,6 +31,7 @@ from runs import (
     lifecycle,
     metrics,
     notices,
+    reconcile,
     room,
     trash,
     tunix,
@@ -561,5 +562,6 @@ def housekeeping() -> dict[str, int]:
         "results recorded": record_the_unrecorded(),
         "interrupted dry runs failed": lifecycle.fail_interrupted_dry_runs(),
         "runs freed from the trash": empty_trash(),
+        "run directories without a record, see reconcile_runs": reconcile.look(),
         "stale uploads removed": datasets.remove_stale_uploads(),
     }

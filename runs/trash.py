@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from core import files
-from runs import lifecycle
+from runs import claims, lifecycle
 from runs.models import TunixRun
 from runs.querysets import TunixRunQuerySet
 from runs.rundir import RunDirectory
@@ -65,7 +65,9 @@ def remove_files(run_id: uuid.UUID) -> bool:
 
 def forget(run_id: uuid.UUID) -> bool:
     """Delete the record of a run in the trash. False: somebody else has."""
-    return bool(TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).delete()[0])
+    gone = bool(TunixRun.objects.filter(pk=run_id, deleted_at__isnull=False).delete()[0])
+    claims.forget(run_id)
+    return gone
 
 
 def bytes_freed_by(runs: Iterable[TunixRun]) -> int:

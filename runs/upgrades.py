@@ -30,7 +30,7 @@ def differences() -> str:
 
 
 def newer() -> str:
-    """Why this version is too old for the database, as a sentence; empty where it is not. Raises the database's errors."""
+    """Why this version is too old for the database, as a sentence; or nothing. Raises the database's errors."""
     if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
         return ""  # to ask would make the file
     return _newer(MigrationExecutor(connection))

@@ -127,7 +127,7 @@ if DATABASES["default"].get("ENGINE") == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 elif DATABASES["default"].get("ENGINE") == "django.db.backends.postgresql":
-    # A process that stands still in a transaction, such as a supervisor that was stopped, would hold the row of its run,
+    # A process that stands still in a transaction, as a supervisor that is stopped may, would hold the row of its run,
     # and with it the dispatcher, which is to find that its lease has run out.
     standing_still = f"-c idle_in_transaction_session_timeout={LEASE_SECONDS * 500}"
     DATABASES["default"]["OPTIONS"] = {"connect_timeout": 3, "options": standing_still} | DATABASES["default"].get(

@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection
 
 from runs import lifecycle, notices, room, upgrades
-from runs.execution import exit_file, wake
+from runs.execution import exit_file, presence, wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id, bury_children
 from runs.execution.report import Report, record_end
@@ -78,7 +78,7 @@ class Dispatcher:
     def start_next(self) -> bool:
         if self._held_up():
             return False
-        claimed = lifecycle.claim(self.host, self.boot, range(settings.SLOTS))
+        claimed = lifecycle.claim(self.host, self.boot, [s for s in range(settings.SLOTS) if s not in presence.slots()])
         if claimed is None:
             return False
         run, token = claimed

@@ -43,6 +43,14 @@ def read(directory: RunDirectory, claim: str) -> dict[str, Any]:
     return {name: check(found[name]) for name, check in FIELDS.items() if name in found or name in REQUIRED}
 
 
+def found(directory: RunDirectory, claim: str) -> dict[str, Any] | None:
+    """What `write` wrote; None where there is nothing, or something else."""
+    try:
+        return read(directory, claim)
+    except (OSError, ValueError):
+        return None
+
+
 def _loads(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)

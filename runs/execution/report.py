@@ -86,6 +86,11 @@ class Report:
         """Something was lost or left out; the run's page will say so."""
         self.notices.add([notices.notice(kind, detail, count)])
 
+    def begin_again(self, offset: int) -> None:
+        """Deliver once more what a database that was restored from a backup does not know: points from `offset` on."""
+        self.metrics.offset = offset
+        self._new = {name: getattr(self.run, name) for name in ("provenance", "total_steps", "step")}
+
     def sample(self) -> None:
         """Ask the machine."""
         if self._usage is None:

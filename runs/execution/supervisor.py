@@ -11,8 +11,9 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -20,8 +21,8 @@ from django.db import connection
 from django.utils import timezone
 
 from core import files
-from runs import checkpoints, datasets, lifecycle, manifest, masking, notices, room, tunix
-from runs.execution import command, confinement, exit_file, wake
+from runs import checkpoints, claims, datasets, lifecycle, manifest, masking, notices, room, tunix
+from runs.execution import command, confinement, exit_file, presence, wake
 from runs.execution.account import Unavailable
 from runs.execution.cause import Ending, ending
 from runs.execution.lease import LeaseKeeper
@@ -37,8 +38,10 @@ from runs.process_log import this_process_serves
 from runs.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 PUMP_SECONDS = 0.2
 RETRY_SECONDS = 2.0
+ASK_AGAIN_SECONDS = 1.0
 # No room on the disk, no more processes, no memory for one, no more open files: not the run's fault, and it may pass.
 HOST_FAULTS = (*room.NO_ROOM, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
@@ -47,26 +50,35 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     """Start the run that `token` was given for, see it through, and record how it ended."""
     wake_up, host_stops = _heed_signals()
     this_process_serves(run_id)
-    run = TunixRun.objects.get(pk=run_id)
+    run = _answered(lambda: TunixRun.objects.get(pk=run_id))
     directory = RunDirectory(run_id)
     me = [os.getpid(), start_ticks(os.getpid())]
     found = Notices()
     try:
+        if not presence.hold(run_id, run.slot):
+            _leave_to_another(run_id, token)
+            return
+        if before := claims.remembered(run_id):
+            _settle(Report(run), token, before)
+            return
         arguments = _prepare(run, directory, found)
     except (datasets.DatasetError, ValueError, OSError) as error:
         _not_begun(Report(run), token, error)
         return
-    if not lifecycle.start(run_id, token, {"supervisor": me}):
+    run.processes, run.status, run.started_at = {"supervisor": me}, TunixRun.Status.RUNNING, timezone.now()
+    if not _answered(lambda: lifecycle.start(run_id, token, run.processes)):
         log.info("run %s: not started: cancelled, or another's", run_id)
         return
     environment = command.environment(run_id, directory.path)
     secrets = masking.values_in(environment)
     streams = {name: Stream(directory.log(name), secrets=secrets) for name in ("stdout", "stderr")}
     try:
+        claims.remember(run)
         confined = confinement.of_run(run, environment)
         started_so = confined.process()
         tree = ProcessTree(arguments, cwd=directory.path, env=confined.environment, process=started_so, **streams)
     except (NotStarted, Unavailable, datasets.DatasetError, ValueError, OSError) as error:
+        claims.forget(run_id)
         _not_begun(Report(run), token, error)
         return
     log.info("run %s: started process %d", run_id, tree.pid)
@@ -78,6 +90,7 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     report.began(masking.arguments(arguments, secrets), sorted(confined.environment), confined.described())
     keeper = LeaseKeeper(run, token, report, wake_up)
     keeper.start()
+    connection.close()  # until the end this thread asks nothing, and the database may be another then
     timeout = float(run.config.get("timeout_seconds") or settings.DEFAULT_TIMEOUT_SECONDS)
     stopped = _see_through(tree, keeper, host_stops, timeout)
     if tree.is_written_to:
@@ -97,6 +110,41 @@ def supervise(run_id: uuid.UUID, token: str) -> None:
     killed = killed_for_memory(usage.pids | {tree.pid}, tree.started)
     how = ending(tree.returncode or 0, stopped, timeout, last_lines, killed)
     _record(report, token, how, {**excerpts(streams), "duration_seconds": duration})
+
+
+def _answered(ask: Callable[[], T]) -> T:
+    """What the database answers, asked again as long as the claim lasts. Raises its error then."""
+    deadline = time.monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            return ask()
+        except DatabaseError as error:
+            connection.close()
+            if time.monotonic() >= deadline:
+                raise
+            log.warning("the database cannot be used, trying again: %s", error)
+            time.sleep(ASK_AGAIN_SECONDS)
+
+
+def _leave_to_another(run_id: uuid.UUID, token: str) -> None:
+    """To the supervisor that sees the run through, and finds that the database says it waits: it takes it up again."""
+    log.warning("run %s: it trains already: the database was restored from a backup", run_id)
+    _answered(lambda: lifecycle.give_back(run_id, token))
+    time.sleep(settings.HEARTBEAT_SECONDS)
+
+
+def _settle(report: Report, token: str, before: TunixRun) -> None:
+    """A run that the database says waits and that began before: it is not executed again, but ends as it ended."""
+    run_id = report.run.run_id
+    result = exit_file.found(report.directory, before.claim)
+    if result is None:
+        lost = _answered(lambda: lifecycle.lose_begun(run_id, token))
+        log.warning("run %s: it had begun before, and is lost: %s", run_id, lost)
+        return
+    report.run.started_at = before.started_at
+    known = {"started_at": before.started_at, "processes": before.processes}
+    _answered(lambda: record_end(report, lifecycle.hashed(token), result | known))
+    log.warning("run %s: it had ended before: recorded from its directory", run_id)
 
 
 def _heed_signals() -> tuple[threading.Event, threading.Event]:
@@ -202,7 +250,11 @@ def _record(report: Report, token: str, how: Ending, seen: dict[str, Any]) -> No
     report.ended(result)
     while True:
         try:
-            recorded = record_end(report, lifecycle.hashed(token), result)
+            claim = lifecycle.hashed(token)
+            recorded = record_end(report, claim, result)
+            if not recorded and lifecycle.take_up(report.run, token):  # restored from a backup since the last heartbeat
+                report.begin_again(0)
+                recorded = record_end(report, claim, result)
             log.info("run %s: %s%s", run_id, how.message, "" if recorded else " (not recorded: another's by now)")
             wake.wake_dispatcher()
             return

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from runs import monitoring, tunix, unrecorded, upgrades
+from runs import monitoring, reconcile, tunix, unrecorded, upgrades
 from runs.api import serializers
 from runs.api.renderers import JSONWhateverIsAccepted
 from runs.api.schema import Answers
@@ -65,4 +65,8 @@ class ReadyView(APIView):
             return Response(
                 {"detail": "No dispatcher runs here: local runs would wait. Start manage.py dispatcher"}, status=503
             )
-        return Response({"status": "ok", "unrecorded_results": len(unrecorded.waiting())})
+        return Response({"status": "ok", **self._behind()})
+
+    def _behind(self) -> dict[str, int]:
+        """What the disk has and the database does not yet, or not any more."""
+        return {"unrecorded_results": len(unrecorded.waiting()), "runs_without_record": len(reconcile.known())}

@@ -3,7 +3,7 @@ from typing import Any
 from django.utils import timezone
 
 from core.commands import BaseCommand
-from runs import room
+from runs import reconcile, room
 from runs.execution import wake
 from runs.models import TunixRun
 from runs.templatetags.look import duration
@@ -16,6 +16,8 @@ class Command(BaseCommand):
         self.stdout.write(f"dispatcher of this host: {'listens' if wake.is_heard() else 'does not run'}")
         if reason := room.refusal():
             self.stdout.write(f"nothing starts: {reason}")
+        if count := reconcile.look():
+            self.stdout.write(f"directories without a record: {count:,}, see manage.py reconcile_runs")
         local = TunixRun.objects.alive().filter(mode=TunixRun.Mode.LOCAL)
         for status in (TunixRun.Status.RUNNING, TunixRun.Status.LOST, TunixRun.Status.PENDING):
             for run in local.filter(status=status).order_by("accepted_at").iterator():

@@ -62,6 +62,15 @@ class Engine:
         self.dispatchers.append(started)
         return started
 
+    def supervisor(self, run: TunixRun, token: str) -> subprocess.Popen:
+        """What a dispatcher that has claimed `run` has started."""
+        manage = [sys.executable, Path(settings.BASE_DIR) / "manage.py", "supervise"]
+        started = subprocess.Popen(manage, env=environment(), stdin=subprocess.PIPE, cwd=settings.BASE_DIR)
+        assert started.stdin is not None
+        started.stdin.write(f"{run.run_id} {token}\n".encode())
+        started.stdin.close()
+        return started
+
     def stop(self) -> None:
         for dispatcher in self.dispatchers:
             dispatcher.terminate()  # what it covered is written at its own end

@@ -1,5 +1,7 @@
 """Random transitions from several actors: users, two dispatchers, supervisors old and new, the reaper. No forbidden state."""
 
+from itertools import count
+
 import pytest
 from django.db.models.functions import Now
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,7 @@ class Actors(RuleBasedStateMachine):
         TunixRun.objects.all().delete()
         self.tokens: list[str] = []
         self.started: list[str] = []
+        self.pids = count()
         self.run = TunixRun(dataset_key="a-v1", model_id="m", mode="local", status="pending", config=CONFIG)
         lifecycle.accept(self.run)
         self.before = self.seen()
@@ -47,7 +50,7 @@ class Actors(RuleBasedStateMachine):
     @rule(index=st.integers(0, 3))
     def start(self, index):
         token = self.token(index)
-        if lifecycle.start(self.run.pk, token, {}):
+        if lifecycle.start(self.run.pk, token, {"supervisor": [len(self.tokens), next(self.pids)]}):
             self.started.append(token)
 
     @rule(index=st.integers(0, 3))
