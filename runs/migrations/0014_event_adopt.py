@@ -21,10 +21,11 @@ ACTS = [
     ("login", "signed in"),
     ("login_failed", "failed to sign in"),
     ("logout", "signed out"),
+    ("install", "asked to install Tunix again"),
     ("admin", "edited in the admin"),
 ]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0011_metric_infinities")]
+    dependencies = [("runs", "0013_install_act")]
     operations = [migrations.AlterField("event", "act", models.CharField(choices=ACTS, max_length=32))]
