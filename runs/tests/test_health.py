@@ -29,7 +29,7 @@ def test_healthz_asks_nobody(api):
 
 @pytest.mark.django_db
 def test_readyz_works(api):
-    assert api.get("/readyz").json() == {"status": "ok", "unrecorded_results": 0}
+    assert api.get("/readyz").json() == {"status": "ok", "unrecorded_results": 0, "runs_without_record": 0}
 
 
 @pytest.mark.django_db
