@@ -56,7 +56,7 @@ def stop(dispatcher) -> None:
 
 def killed(run: TunixRun) -> TunixRun:
     run = wait_for(run, "running")
-    until(lambda: claims.remembered(run.pk))
+    until(lambda: claims.remembered(run.pk) and started(run))
     end(supervisor_of(run))
     return wait_for(run, "lost")
 
