@@ -115,12 +115,13 @@ LIST_PARAMETERS = [
     ),
 ]
 BESIDE_ROWS = "With a body of rows; a form has it as a field."
+MAP_PARAMETER = OpenApiParameter(
+    "map", NO_NUL, description="Which fields become prompt and response: question:prompt,answer:response."
+)
 UPLOAD_PARAMETERS = [
     OpenApiParameter("dataset_name", KEY_SCHEMA, description=BESIDE_ROWS),
     OpenApiParameter("dataset_version", KEY_SCHEMA, description=BESIDE_ROWS),
-    OpenApiParameter(
-        "map", NO_NUL, description="Which fields become prompt and response: question:prompt,answer:response."
-    ),
+    MAP_PARAMETER,
     OpenApiParameter("skip_invalid", bool, description="Leave out rows that cannot be used, and store the others."),
 ]
 WAIT_PARAMETER = OpenApiParameter(

@@ -229,15 +229,20 @@ class CheckpointListSerializer(serializers.Serializer):
     data = CheckpointSerializer(many=True)  # type: ignore[assignment]
 
 
-class UploadSerializer(serializers.Serializer):
+class PreviewUploadSerializer(serializers.Serializer):
+    """Rows as a form sends them, to be looked at."""
+
+    file = serializers.FileField(help_text="JSON Lines or a JSON array, also gzip of either.", allow_empty_file=True)
+    map = Text(required=False, allow_blank=True, help_text="Which fields become prompt and response.")
+
+
+class UploadSerializer(PreviewUploadSerializer):
     """A dataset as a form sends it."""
 
     dataset_name = Text(required=False, validators=[validation.dataset_key], help_text="Here or in the address.")
     dataset_version = Text(
         required=False, validators=[validation.dataset_key], initial="v1", help_text="Here or in the address."
     )
-    file = serializers.FileField(help_text="JSON Lines or a JSON array, also gzip of either.", allow_empty_file=True)
-    map = Text(required=False, allow_blank=True, help_text="Which fields become prompt and response.")
     skip_invalid = serializers.ChoiceField(["true", "false"], required=False, help_text="Leave out unusable rows.")
 
 

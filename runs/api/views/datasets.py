@@ -15,7 +15,7 @@ from runs.api import serializers
 from runs.api.exceptions import Unprocessable
 from runs.api.parsers import FormParser, GzipParser, RowsParser, TakesChunked
 from runs.api.renderers import JSONWhateverIsAccepted
-from runs.api.schema import KEY_PARAMETER, UPLOAD_PARAMETERS, Answers
+from runs.api.schema import KEY_PARAMETER, MAP_PARAMETER, UPLOAD_PARAMETERS, Answers
 from runs.api.views.requests import boolean, check_query
 from runs.datasets import preview
 
@@ -25,6 +25,7 @@ UPLOAD_BODY = {
     "application/gzip": bytes,
     "multipart/form-data": serializers.UploadSerializer,
 }
+PREVIEW_BODY = UPLOAD_BODY | {"multipart/form-data": serializers.PreviewUploadSerializer}
 
 
 class DatasetListView(TakesChunked, generics.GenericAPIView):
@@ -67,17 +68,17 @@ class DatasetPreviewView(TakesChunked, generics.GenericAPIView):
     """What an upload would become."""
 
     parser_classes = [RowsParser, GzipParser, FormParser]
-    serializer_class = serializers.UploadSerializer
+    serializer_class = serializers.PreviewUploadSerializer
 
     @extend_schema(
         operation_id="preview_dataset",
-        parameters=UPLOAD_PARAMETERS,
-        request=UPLOAD_BODY,
+        parameters=[MAP_PARAMETER],
+        request=PREVIEW_BODY,
         responses={200: serializers.PreviewSerializer, **Answers.BODY},
     )
     def post(self, request: Request) -> Response:
         """The first five rows under a mapping of their fields. Nothing is stored; the head of a file is enough."""
-        check_query(request, *UPLOAD_FIELDS)
+        check_query(request, "map")
         given, chunks = upload_of(request)
         mapping = datasets.Mapping.parse(given["map"]) if given.get("map") else None
         return Response(serializers.PreviewSerializer(preview.of_chunks(chunks, mapping)).data)
