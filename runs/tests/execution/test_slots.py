@@ -23,6 +23,8 @@ def stuck(engine):
     engine.dispatcher(**ONE_SLOT)
     run = wait_for(launch("sleep=300,daemon=300"), "running")
     processes = [psutil.Process(supervisor_of(run)), trainer_of(run)]
+    # Its first report takes longest: one that stands still within it would hold SQLite's lock, which nobody can take.
+    until(lambda: TunixRun.objects.filter(pk=run.pk).exclude(provenance={}).exists())
     end(processes[0].pid, signal.SIGSTOP)
     run = wait_for(run, "lost")
     assert run.slot == 0
