@@ -13,6 +13,7 @@ OWNER, OWNER_AND_GROUP = 0o700, 0o770
 READ_OR_WRITE = 0o666
 MADE_HERE = (
     "datasets", "runs", "unrecorded", "tmp", "prometheus", "static", "secret-key", "dispatcher.wake",
+    "installer.wake", "claims", "supervisors", "without-record",
 )  # fmt: skip
 DATABASE = "tunix-rt.sqlite3"
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")

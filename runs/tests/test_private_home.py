@@ -1,6 +1,7 @@
 """What another user of the machine can read of a home: nothing, however tunix-rt was started, also after a restore."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from django.conf import settings
 from runs.tests.helpers import LAUNCH, arithmetic_rows
 from runs.tests.server import _migrated_sqlite, environment_of, manage, running_server
 from runs.tests.strangers import open_directory, readable_by_stranger
+from tunix_rt import private
 
 UPLOAD = "/api/datasets?dataset_name=arithmetic&dataset_version=v1"
 ROWS = {"Content-Type": "application/x-ndjson"}
@@ -155,3 +157,12 @@ def test_a_directory_that_others_may_pass_through_is_left(place):
     manage(environment_of(home), "runs_status")
     assert {mode(home / name) for name in ("", "runs", "datasets")} == {0o711}
     assert readable_by_stranger(home) == []
+
+
+def test_whatever_the_code_makes_in_a_home_is_known():
+    """What is not known counts as foreign: a home with it in it would stay open."""
+    code = [path for place in ("runs", "tunix_rt", "scripts") for path in (settings.BASE_DIR / place).rglob("*")]
+    texts = [path.read_text(errors="replace") for path in code if path.is_file() and "tests" not in path.parts]
+    made = {name for text in texts for name in re.findall(r"""TUNIX_RT_HOME\)?(?: / ["']|/)([\w.-]+)""", text)}
+    assert {"runs", "secret-key", "claims"} <= made
+    assert {name for name in made if not private._is_ours(name)} == set()
