@@ -99,6 +99,14 @@ def cause_sentence(run: TunixRun) -> str:
 
 
 @register.filter
+def refused_by_confinement(run: TunixRun) -> bool:
+    """Whether it probably failed for a path that its confinement closes: its user may be allowed what it is not."""
+    confinement = run.provenance.get("confinement")
+    confined = isinstance(confinement, dict) and bool(confinement.get("files"))
+    return confined and ("Permission denied" in run.evidence or "PermissionError" in run.evidence)
+
+
+@register.filter
 def last_characters(text: str, count: int) -> str:
     return text if len(text) <= count else "…" + text[-count:]
 

@@ -183,3 +183,11 @@ def test_more_settings_are_folded_until_they_say_something(client, dataset):
     assert '<details class="fold more" open>' in page and '<option value="2" selected>' in page
     wrong = client.post("/launch/", {**CONFIG, "dataset_key": "arithmetic-v1", "model_id": "m", "seed": "-1"})
     assert wrong.status_code == 422 and '<details class="fold more" open>' in wrong.content.decode()
+
+
+@pytest.mark.parametrize(("files", "said"), [("Landlock, ABI 7", True), (None, False)])
+def test_a_path_that_the_confinement_closes_is_explained(client, files, said):
+    evidence = "PermissionError: [Errno 13] Permission denied: '/data/checkpoints'"
+    provenance = {"confinement": {"files": files, "user": None}}
+    run = create_run(status="failed", mode="local", cause="exit", evidence=evidence, provenance=provenance)
+    assert ("TUNIX_RT_TRAINER_WRITES" in client.get(f"/runs/{run.run_id}/").content.decode()) == said
