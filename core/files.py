@@ -158,7 +158,12 @@ def _located(directory: Path, path: str | PurePosixPath) -> Iterator[int]:
 
 def _root(directory: Path) -> int:
     """Links above the directory are the administrator's; the directory itself must be none."""
-    return os.open(directory, os.O_PATH | os.O_DIRECTORY | NOFOLLOW)
+    try:
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | NOFOLLOW)
+    except NotADirectoryError:
+        if directory.is_symlink():
+            raise OSError(errno.ELOOP, "Its directory is a link, and that is not followed", str(directory)) from None
+        raise
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

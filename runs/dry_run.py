@@ -3,11 +3,13 @@
 The checks run in the order of CHECKS, each over the findings of those before it; the first that fails ends the run.
 """
 
+import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from django.utils import timezone
 
@@ -88,11 +90,12 @@ def check_rows(findings: Findings) -> None:
     dataset = _dataset(findings)
     failed = "export validation error"
     try:
-        size = dataset.data_path.stat().st_size
-        if size != dataset.manifest["bytes"]:
-            what = f"data.jsonl has {size} bytes, its manifest says {dataset.manifest['bytes']}"
-            raise CheckFailed(failed, f"Dataset export validation failed: {what}")
-        rows, problems = _read_rows(dataset.data_path)
+        with dataset.opened() as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != dataset.manifest["bytes"]:
+                what = f"data.jsonl has {size} bytes, its manifest says {dataset.manifest['bytes']}"
+                raise CheckFailed(failed, f"Dataset export validation failed: {what}")
+            rows, problems = _read_rows(file)
     except OSError as error:
         reason = f"Dataset export validation failed: data.jsonl cannot be read: {error.strerror}"
         raise CheckFailed(failed, reason) from error
@@ -156,12 +159,12 @@ def _dataset(findings: Findings) -> datasets.Dataset:
     return findings.dataset
 
 
-def _read_rows(path: Path) -> tuple[int, list[str]]:
+def _read_rows(file: BinaryIO) -> tuple[int, list[str]]:
     """How many of the first 1,000 rows are good, and what is wrong with the others, by line number."""
     problems: list[str] = []
     rows = more = 0
     form = datasets.RowForm()
-    for number, line in _numbered_lines(path):
+    for number, line in datasets.lines(file):
         try:
             form.check(number, line)
         except datasets.RowInvalid as problem:
@@ -175,8 +178,3 @@ def _read_rows(path: Path) -> tuple[int, list[str]]:
     if more:
         problems.append(f"and {more} more")
     return rows, problems
-
-
-def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as file:
-        yield from datasets.lines(file)

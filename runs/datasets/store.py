@@ -12,12 +12,13 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 from django.conf import settings
 from django.utils.dateparse import parse_datetime
 
+from core import files
 from runs.datasets.errors import DatasetError, DatasetNotFound, KeyInvalid, ManifestInvalid
 from runs.datasets.rows import FORMAT_NAMES, FORMATS, lines, loads
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}", re.ASCII)
 KEY_RULE = "must be 1–256 letters, digits, dots, underscores or hyphens, begin with a letter or digit and have no '..'"
 SCHEMA_VERSION = "1.0"
+MAX_MANIFEST_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Dataset:
     @property
     def data_path(self) -> Path:
         return directory_of(self.key) / "data.jsonl"
+
+    def opened(self) -> BinaryIO:
+        """The rows, to read. A trainer may have put something else there. Raises OSError."""
+        return os.fdopen(files.open_file(self.data_path.parent, self.data_path.name), "rb")
 
     @property
     def created_at(self) -> datetime | None:
@@ -56,7 +62,7 @@ def get(key: str) -> Dataset:
     """
     path = directory_of(key) / "manifest.json"
     try:
-        stamp = path.stat()
+        stamp = files.status_of(path.parent, path.name)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             raise DatasetNotFound(f"Dataset not found: {key}") from error
@@ -67,7 +73,7 @@ def get(key: str) -> Dataset:
 @lru_cache(maxsize=1024)
 def _read_manifest(key: str, path: Path, _mtime: int, _inode: int) -> Dataset:
     try:
-        manifest = orjson.loads(path.read_bytes())
+        manifest = orjson.loads(files.read(path.parent, path.name, MAX_MANIFEST_BYTES))
     except OSError as error:
         raise ManifestInvalid(f"manifest.json of {key} cannot be read: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
@@ -115,7 +121,7 @@ def _entries(directory: Path) -> list[str]:
 
 def first_rows(dataset: Dataset, count: int) -> list[dict[str, Any]]:
     """Up to `count` rows from the head of the data, as they are. Raises OSError."""
-    with dataset.data_path.open("rb") as file:
+    with dataset.opened() as file:
         return [row for row in (loads(line) for _, line in islice(lines(file), count)) if isinstance(row, dict)]
 
 

@@ -79,7 +79,7 @@ def test_no_path_leads_out(inside, outside):
 
 def test_the_directory_itself_is_no_link(inside, outside, tmp_path):
     (tmp_path / "stands-for-it").symlink_to(outside)
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match="Its directory is a link"):
         read(tmp_path / "stands-for-it", "secret")
 
 

@@ -126,7 +126,7 @@ class DatasetDataView(APIView):
         check_query(request)
         dataset = datasets.get(key)
         try:
-            rows = dataset.data_path.open("rb")
+            rows = dataset.opened()
         except OSError as error:
             raise datasets.ManifestInvalid(f"data.jsonl of {key} cannot be read: {error.strerror}") from error
         return FileResponse(rows, content_type="application/x-ndjson", filename=f"{key}.jsonl", as_attachment=True)
