@@ -1,6 +1,6 @@
 # What can be done here; each target is described by the text after its ##. The work itself is in scripts/.
 
-.PHONY: help run tunix train test test-tunix test-docker check bench bench-full bench-peers fuzz lock sbom clean
+.PHONY: help run tunix train test test-tunix test-docker check bench bench-full bench-peers chaos fuzz lock sbom clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.* ## ' Makefile | awk -F ':.* ## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ bench-full: .venv/requirements-dev.txt
 
 bench-peers: .venv/requirements-dev.txt ## measure a page of 10,000 runs beside MLflow's, installed into .venv-peers; table, and bench-peers.json
 	@.venv/bin/python scripts/bench_peers
+
+chaos: .venv/requirements-dev.txt ## inject faults into real runs, with a trainer that does harm, and say what became of them (FAULTS=600)
+	@scripts/chaos
 
 fuzz: .venv/requirements-dev.txt ## attack a server of its own for long, and say what was tried (EXAMPLES=10000)
 	@scripts/fuzz

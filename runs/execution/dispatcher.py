@@ -133,7 +133,10 @@ class Dispatcher:
         except AWAY:
             raise
         except Exception as error:
-            log.warning("run %s: exit.json is not taken: %s", run.run_id, error)
+            first = run.status == TunixRun.Status.RUNNING  # a lost one is looked at again and again
+            log.log(
+                logging.WARNING if first else logging.DEBUG, "run %s: exit.json is not taken: %s", run.run_id, error
+            )
             report.notice(Kind.RESULT_REFUSED, str(getattr(error, "strerror", None) or error))
             return False
         return True

@@ -15,6 +15,7 @@ from runs import metrics, points
 
 # So much at once: about 10,000 points, which the database takes in a tenth of a second.
 CHUNK_BYTES = 1024 * 1024
+COUNTED_BYTES = 64 * 1024 * 1024
 # Of a line that is no point, for its reader to recognize it by.
 SHOWN_BYTES = 100
 Batch = dict[str, list[metrics.Point]]
@@ -100,7 +101,11 @@ class MetricsFile:
         piece.unread += 1
         if not piece.reason:
             shown = line[:SHOWN_BYTES].decode("utf-8", "replace") + ("…" if len(line) > SHOWN_BYTES else "")
-            piece.reason = f"line {self._lines_before(place) + 1:,} {reason}" + (f": {shown}" if shown else "")
+            # Lines are counted from the beginning, and there is no end to what a trainer can write.
+            where = (
+                f"line {self._lines_before(place) + 1:,}" if place <= COUNTED_BYTES else f"the line at byte {place:,}"
+            )
+            piece.reason = f"{where} {reason}" + (f": {shown}" if shown else "")
 
     def _lines_before(self, place: int) -> int:
         count, offset = 0, 0

@@ -126,7 +126,7 @@ def test_a_manifest_that_is_a_directory(api):
     directory = create_dataset_by_hand(data=GOOD)
     (directory / "manifest.json").unlink()
     (directory / "manifest.json").mkdir()
-    failed(api, MANIFEST, "manifest.json of by-hand-v1 cannot be read: Is a directory")
+    failed(api, MANIFEST, "manifest.json of by-hand-v1 cannot be read: It is a directory, not a file")
 
 
 @pytest.mark.parametrize("missing", TRAINING_FIELDS)
@@ -156,12 +156,9 @@ def test_a_missing_data_file(api):
 
 
 def test_a_data_file_that_is_a_directory(api):
-    directory = create_dataset_by_hand(data=None, bytes=4096)
+    directory = create_dataset_by_hand(data=None)
     (directory / "data.jsonl").mkdir()
-    size = (directory / "data.jsonl").stat().st_size
-    record = launch(api, dataset_key="by-hand-v1")
-    expected = "cannot be read: Is a directory" if size == 4096 else f"has {size} bytes, its manifest says 4096"
-    assert record["stderr"] == f"Dataset export validation failed: data.jsonl {expected}"
+    failed(api, EXPORT, "data.jsonl cannot be read: It is a directory, not a file")
 
 
 @pytest.mark.parametrize("size", [0, len(GOOD) - 1, len(GOOD) + 1])
@@ -262,7 +259,6 @@ def test_a_plausible_model(api, dataset, model_id):
         ("a/b/c", "a/b/c is neither a directory nor of the form owner/name"),
         ("a b", "a b is neither a directory nor of the form owner/name"),
         (" ", "  is neither a directory nor of the form owner/name"),
-        ("-a/b", "-a/b is neither a directory nor of the form owner/name"),
         ("a/", "a/ is neither a directory nor of the form owner/name"),
         ("a..b/c", "a..b/c is neither a directory nor of the form owner/name"),
         ("модель", "модель is neither a directory nor of the form owner/name"),

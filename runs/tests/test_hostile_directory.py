@@ -447,3 +447,18 @@ def test_kept_results_that_are_none_stay_where_they_are(api, settings, outside):
     answer = api.post("/api/tunix/run", {"dataset_key": "arithmetic-v1", "model_id": "google/gemma-2b-it"})
     assert answer.json()["status"] == "completed"
     assert len(list(settings.UNRECORDED_DIR.iterdir())) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["data.jsonl", "manifest.json"])
+def test_a_dataset_that_is_none_any_more_is_said_to_be(api, client, outside, kind, name):
+    """A trainer without confinement can write where datasets lie."""
+    dataset = create_dataset()
+    path = dataset.data_path.with_name(name)
+    path.unlink()
+    put(path, kind, outside)
+    said = f"cannot be read: {KINDS[kind]}"
+    run = api.post("/api/tunix/run", {"dataset_key": dataset.key, "model_id": "google/gemma-2b-it"}).json()
+    assert said in run["stderr"] and run["status"] == "failed"
+    assert said in assert_error(api.get(f"/api/datasets/{dataset.key}/data"), 409)["detail"]
+    assert SECRET not in client.get(f"/datasets/{dataset.key}/").content.decode()
