@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -17,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection
 
 from runs import lifecycle, notices, room, upgrades
-from runs.execution import exit_file, presence, wake
+from runs.execution import exit_file, presence, standstill, wake
 from runs.execution.executors.local import LocalExecutor, host_name
 from runs.execution.process import boot_id, bury_children
 from runs.execution.report import Report, record_end
@@ -56,6 +57,8 @@ class Dispatcher:
             except DatabaseError as error:
                 log.warning("the database cannot be used, trying again: %s", error)
                 connection.close()
+                if connection.vendor == "sqlite":
+                    standstill.let_go_on(Path(connection.settings_dict["NAME"]))
             ready, _, _ = select.select([pipe], [], [], POLL_SECONDS)
             if ready:
                 wake.drain(pipe)

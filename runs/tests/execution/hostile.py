@@ -1,6 +1,6 @@
 """A training script that does harm, for the campaign of faults: what its argument says, e.g. `put=stdout.log:pipe,kill=supervisor`.
 
-It trains first, so that there is something to harm. Each act that it has done is a line in `<beside the home>/acts`.
+It trains first, so that there is something to harm. Each act that it has done is a line in `<beside the home>/notes/acts`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ SUPERVISOR = os.getppid()
 
 
 def note(what):
-    file = os.open(HOME.parent / "acts", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    file = os.open(HOME.parent / "notes" / "acts", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.write(file, f"{RUN.name} {what}\n".encode())
     os.close(file)
 
