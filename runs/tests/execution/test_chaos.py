@@ -48,6 +48,7 @@ def world(home, database, request):
     variables = {
         "TUNIX_RT_SECRET_KEY": SECRET,
         "TUNIX_COMMAND": f"{sys.executable} {HOSTILE} {{model_id}}",
+        "TUNIX_PYTHON": str(home / "no-tunix" / "bin" / "python"),
         "TUNIX_RT_SLOTS": str(SLOTS),
         "TUNIX_RT_HEARTBEAT_SECONDS": "1",
         "TUNIX_RT_LEASE_SECONDS": "10",
