@@ -124,7 +124,7 @@ def _rules(
         if any(path.match(name) for name in DEVICES_USED):
             yield path, WRITE
     code = {Path(settings.BASE_DIR).resolve(), Path(settings.TUNIX_PYTHON).parent.parent.resolve()}
-    for path in _writable(environment):
+    for path in _writable(environment, code):
         yield from ((part, WRITE) for part in _all_but(path, ours | code))
     yield directory.resolve(), WRITE
 
@@ -161,13 +161,17 @@ def _programs() -> Iterator[Path]:
     yield from (Path(part) for part in shlex.split(tunix.training_command()) if part.startswith("/"))
 
 
-def _writable(environment: Mapping[str, str]) -> list[Path]:
-    """Real directories. What lies in one of them is a trainer's, who may have put a link there to anything at all."""
+def _writable(environment: Mapping[str, str], code: set[Path]) -> list[Path]:
+    """Real directories. What lies in one of them is a trainer's, who may have put a link there to anything at all.
+
+    What lies in `code` is not, also where that lies in one of them, as a checkout in /tmp does.
+    """
     found: list[Path] = []
     home = [Path(environment["HOME"], name) for name in CACHES_BY_HOME] if environment.get("HOME") else []
     named = {*map(Path, TEMPORARY), *home, *_caches(environment), *map(Path, settings.TRAINER_WRITES)}
     for path in sorted(named, key=lambda each: len(each.parts)):
-        if not any(path.parent.resolve().is_relative_to(each) for each in found):
+        parent = path.parent.resolve()
+        if any(map(parent.is_relative_to, code)) or not any(map(parent.is_relative_to, found)):
             found.append(path.resolve())
     return found
 

@@ -118,7 +118,7 @@ def test_away_all_the_time(server, database, home):
     assert all(any(reason in line for reason in database.why) for line in logged)
     database.give()
     assert server.get(f"/api/tunix/runs/{record['run_id']}").status_code == 404
-    assert server.get("/readyz").json() == {"status": "ok", "unrecorded_results": 1}
+    assert server.get("/readyz").json() == {"status": "ok", "unrecorded_results": 1, "runs_without_record": 0}
     assert server.manage("housekeeping") == "results recorded: 1\n"
     assert stored(server, record) == record
     assert launches(server) == [launch_by("local", record)], "who did it is not who recorded it"

@@ -29,7 +29,7 @@ NUMBER_FIELDS = ["learning_rate", "num_epochs", "batch_size", "max_seq_length", 
 QUERIES = [
     "limit=0", "limit=101", "limit=abc", "limit=", "offset=-1", "offset=", "offset=99999999999999999999", "offset=1e3",
     "offset=%D9%A3", "status=done", "mode=x", "status=%00", "q=%00", "tag=a%00b", "cursor=AAAA", "cursor=%FF", "cursor=x&offset=1",
-    "started_after=yesterday", "started_before=9999-99-99", "unknown=1", "limit=20;drop", "q=" + "x" * 300, "dataset_key=%00",
+    "started_after=yesterday", "started_before=9999-99-99", "unknown=1", "limit=20;drop", "q=" + "x" * 1_300, "dataset_key=%00",
     "%00=1", "limit=1&limit=500", "status=" + ",".join(["completed"] * 1) + ",nope", "offset=0x10", "limit=%F0%9F%92%A9",
 ]  # fmt: skip
 JSON = {"Content-Type": "application/json"}

@@ -158,7 +158,7 @@ def test_how_it_ends_is_told_as_ever(engine, data_dir, confined):
     engine.dispatcher(
         TUNIX_COMMAND=str(
             executable(
-                data_dir.parent / "end", "trap 'echo saved; exit 143' TERM\necho on\nwhile :; do sleep 300; done"
+                data_dir.parent / "end", "trap 'echo saved; exit 143' TERM\necho on\nwhile :; do sleep 300 & wait; done"
             )
         ),
         **confined,

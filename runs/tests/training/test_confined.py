@@ -38,4 +38,4 @@ def test_it_trains(engine, settings, data_dir, confined):
     last = checkpoints.last(run)
     assert last.step == run.step
     if "TUNIX_RT_RUN_AS" in confined:
-        assert last.path.stat().st_uid == STRANGER
+        assert (last.directory / last.path).stat().st_uid == STRANGER
