@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-# What this process holds: open as long as it lives.
+# What this process holds: open until it is released, or the process ends.
 _held: list[int] = []
 
 
@@ -31,6 +31,12 @@ def hold(run_id: uuid.UUID, slot: int | None) -> bool:
             _held.append(file)
             return True
         os.close(file)
+
+
+def release() -> None:
+    """Be no supervisor any more, before the dispatcher is woken: waiting for the process to end costs it a poll."""
+    while _held:
+        os.close(_held.pop())
 
 
 def lives(run_id: uuid.UUID) -> bool:

@@ -229,6 +229,7 @@ def _not_begun(report: Report, token: str, error: Exception) -> None:
     time.sleep(RETRY_SECONDS)  # whoever claims it next must not meet the same at once
     if lifecycle.give_back(run_id, token):
         notices.store(run_id, [notice(Kind.SUPERVISOR_NOT_STARTED, str(error))])
+    presence.release()
     wake.wake_dispatcher()
 
 
@@ -256,6 +257,7 @@ def _record(report: Report, token: str, how: Ending, seen: dict[str, Any]) -> No
                 report.begin_again(0)
                 recorded = record_end(report, claim, result)
             log.info("run %s: %s%s", run_id, how.message, "" if recorded else " (not recorded: another's by now)")
+            presence.release()
             wake.wake_dispatcher()
             return
         except DatabaseError as error:
